@@ -1,0 +1,1 @@
+"""From the raw store to tables that people query."""
