@@ -15,6 +15,7 @@ import base64
 import errno
 import fcntl
 import os
+import struct
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -81,9 +82,7 @@ def delivery(delivery_id: str, received_at: str, source: str, body: bytes) -> De
     try:
         return Delivery(delivery_id, received_at, source, len(body), body.decode())
     except UnicodeDecodeError:
-        return Delivery(
-            delivery_id, received_at, source, len(body), base64.b64encode(body).decode(), "base64"
-        )
+        return Delivery(delivery_id, received_at, source, len(body), base64.b64encode(body).decode(), "base64")
 
 
 def encode(record: Delivery) -> bytes:
@@ -115,6 +114,7 @@ class Stamps:
     def __init__(self) -> None:
         self._last = 0
         self._second, self._prefix = -1, ""
+        self._tails: list[int] = []
 
     def next(self) -> tuple[str, str]:
         """(`delivery_id`, `received_at`) for a delivery that arrives now."""
@@ -124,7 +124,12 @@ class Stamps:
         if second != self._second:
             self._second = second
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return delivery_id(self._last, int.from_bytes(os.urandom(8))), f"{self._prefix}.{micros:06d}Z"
+        return delivery_id(self._last, self._tail()), f"{self._prefix}.{micros:06d}Z"
+
+    def _tail(self) -> int:
+        if not self._tails:  # a system call for every delivery would cost more than all the rest of its stamp
+            self._tails = list(struct.unpack("512Q", os.urandom(4096)))
+        return self._tails.pop()
 
 
 def delivery_id(micros: int, tail: int) -> str:
@@ -331,9 +336,9 @@ class Landing:
 
     def _newest_name(self) -> str:
         newest = partitions(self.raw)[-1:]
-        return max((entry.name for folder in newest for entry in os.scandir(folder)), default="").partition(
-            ".jsonl"
-        )[0]
+        return max((entry.name for folder in newest for entry in os.scandir(folder)), default="").partition(".jsonl")[
+            0
+        ]
 
     def append(self, day: date, lines: Sequence[bytes]) -> None:
         """Land records of one UTC day: on return they are synced. Raises OSError, and then none of them may
@@ -417,6 +422,18 @@ def recover(raw: Path) -> list[Recovered]:
     return [recovered for recovered in found if recovered]
 
 
+def is_orphan(path: Path) -> bool:
+    """Whether the writer of an open segment is gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return _lock(fd)
+    finally:
+        os.close(fd)
+
+
 def _recover(path: Path) -> Recovered | None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -467,9 +484,9 @@ def compress(path: Path) -> Path:
     with path.open("rb") as file:
         _write_new(aside, map(zstandard.ZstdCompressor(level=6, write_checksum=True).compress, _blocks(file)))
     with path.open("rb") as original:
-        if any(
-            text != original.read(len(text or b"")) for _, text in _frames(aside.read_bytes())
-        ) or original.read(1):
+        if any(text != original.read(len(text or b"")) for _, text in _frames(aside.read_bytes())) or original.read(
+            1
+        ):
             raise ValueError(f"{aside} does not read back as {path}; the original stays")
     aside.rename(target)
     sync_folder(path.parent)

@@ -1,0 +1,244 @@
+"""The command `kobra`: a thin skin over functions. Exit codes: 0 fine, 1 something failed, 2 usage, 75 busy."""
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.warehouse import BusyError, Loaded, Warehouse
+from receiver import landing
+
+OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+
+class UsageError(Exception):
+    """The command was called in a way that cannot work; its text says how it can."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and give back its exit code."""
+    os.umask(0o077)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    options = _parser().parse_args(arguments)
+    home = Path(os.environ.get("KOBRA_HOME") or "kobra-data").expanduser()
+    try:
+        code: int = options.command(home, options)
+    except BusyError as why:
+        print(f"kobra: {why}", file=sys.stderr)
+        return BUSY
+    except UsageError as why:
+        print(f"kobra: {why}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kobra",
+        description="Kobra's visits: received, landed, loaded, published. Everything lives under KOBRA_HOME "
+        "(default ./kobra-data).",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, does: str, run: Callable[[Path, argparse.Namespace], int]) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".")
+        added.set_defaults(command=run)
+        return added
+
+    serve = command("serve", "receive visits", _serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, help="port (default %(default)s)")
+    serve.add_argument("--workers", type=int, default=1, help="worker processes (default %(default)s)")
+
+    run = command("run", "load what landed and publish it: the cron line", _run)
+    run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
+
+    load = command("load", "load what landed into the working file", _load)
+    load.add_argument("--retry-rejects", action="store_true", help="read the rejected deliveries again, after a fix")
+
+    command("publish", "put a finished copy of the working file under its public name", _publish)
+
+    bring_in = command("import", "bring in history from files, none of it twice", _import)
+    bring_in.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON or JSON, also .gz or .zst")
+    bring_in.add_argument("--source", type=_source, help="whose deliveries these are, where they do not say so")
+
+    sample = command("sample", "invent visits, the same ones for a seed", _sample)
+    sample.add_argument("target", metavar="FOLDER|URL", help="folder for sample.ndjson, or a receiver's URL")
+    sample.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
+    sample.add_argument("--seed", type=int, default=1, help="(default %(default)s)")
+    sample.add_argument("--source", type=_source, default="demo", help="their source in a file (default %(default)s)")
+    sample.add_argument("--key", help="api-key for a URL; default: the environment's KOBRA_SAMPLE_KEY")
+
+    demo = command("demo", "see it all work on invented visits", _demo)
+    demo.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
+
+    status = command(
+        "status", "say what landed, waits, is loaded, was rejected; exit 1 when something is wrong", _status
+    )
+    status.add_argument("--json", action="store_true", help="for machines")
+
+    rejects = command("rejects", "list the deliveries that could not become visits, with reasons", _rejects)
+    rejects.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    command("verify", "check every checksum in the raw store", _verify)
+    return parser
+
+
+def _period(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError("a period is a number with s, m or h behind it, such as 5m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("a count is a whole number from 1")
+    return int(text)
+
+
+def _source(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+        raise argparse.ArgumentTypeError("a source is 1 to 64 letters, digits, '_', '.' or '-'")
+    return text
+
+
+# ---------------------------------------------------------------- commands
+
+
+def _serve(_home: Path, options: argparse.Namespace) -> int:
+    # The receiver is a program of its own that loads nothing of this one.
+    flags = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
+    os.execv(sys.executable, [sys.executable, "-m", "receiver", *flags])
+
+
+def _run(home: Path, options: argparse.Namespace) -> int:
+    warehouse = Warehouse(home)
+    if options.every is None:
+        return _run_once(warehouse)
+    while True:
+        began = time.monotonic()
+        try:
+            _run_once(warehouse)
+        except BusyError as why:
+            print(f"kobra: {why}", file=sys.stderr)
+        time.sleep(max(0.0, options.every - (time.monotonic() - began)))
+
+
+def _run_once(warehouse: Warehouse) -> int:
+    if warehouse.is_current():
+        return OK
+    with warehouse.lock():
+        _tell(warehouse.run(_progress))
+    return OK
+
+
+def _load(home: Path, options: argparse.Namespace) -> int:
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        _tell(warehouse.load(_progress, retry_rejects=options.retry_rejects))
+    return OK
+
+
+def _publish(home: Path, _options: argparse.Namespace) -> int:
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        try:
+            warehouse.publish()
+        except FileNotFoundError as why:
+            raise UsageError(str(why)) from why
+    print(f"published {warehouse.published}")
+    return OK
+
+
+def _import(home: Path, options: argparse.Namespace) -> int:
+    from pipelines.history import HistoryError, bring_in  # noqa: PLC0415
+
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        try:
+            done = bring_in(warehouse.raw, options.files, options.source)
+        except HistoryError as why:
+            raise UsageError(str(why)) from why
+    print(f"{done.read} deliveries read, {done.landed} landed, {done.known} known already")
+    return OK
+
+
+def _sample(_home: Path, options: argparse.Namespace) -> int:
+    from pipelines import demo  # noqa: PLC0415
+
+    if not options.target.startswith(("http://", "https://")):
+        path = demo.write_sample(Path(options.target), options.count, options.seed, options.source)
+        print(f"{options.count} deliveries in {path}; bring them in with: kobra import {path}")
+        return OK
+    key = options.key or os.environ.get("KOBRA_SAMPLE_KEY")
+    if not key:
+        raise UsageError("sending needs the receiver's api-key: give it with --key or in KOBRA_SAMPLE_KEY")
+    answers = demo.post(options.target, key, options.count, options.seed)
+    print(", ".join(f"{number} answered {status}" for status, number in sorted(answers.items())))
+    return OK if set(answers) <= {200, 400} else FAILED
+
+
+def _demo(_home: Path, options: argparse.Namespace) -> int:
+    from pipelines import demo  # noqa: PLC0415
+
+    return demo.show(Path("kobra-demo"), options.count)
+
+
+def _status(home: Path, options: argparse.Namespace) -> int:
+    from pipelines.status import look  # noqa: PLC0415
+
+    status = look(Warehouse(home))
+    print(json.dumps(status.figures, indent=2, default=str) if options.json else status.text())
+    return FAILED if status.faults else OK
+
+
+def _rejects(home: Path, options: argparse.Namespace) -> int:
+    from pipelines.status import NothingPublishedError, rejects  # noqa: PLC0415
+
+    try:
+        rows = rejects(Warehouse(home))
+    except NothingPublishedError as why:
+        raise UsageError(str(why)) from why
+    for row in rows:
+        print(json.dumps(row) if options.json else "  ".join(str(value) for value in row.values()))
+    if rows and not options.json:
+        print(f"{len(rows)} rejected; after a fix: kobra load --retry-rejects, then kobra run")
+    return OK
+
+
+def _verify(home: Path, _options: argparse.Namespace) -> int:
+    segments = records = damaged = 0
+    for path, sound, damage in landing.verify(home / "raw"):
+        segments += 1
+        records += sound
+        for stretch in damage:
+            damaged += stretch.records
+            print(f"{path}: {stretch.records} damaged record(s) at offset {stretch.offset}")
+    print(f"{segments} segments, {records} sound records, {damaged} damaged")
+    return FAILED if damaged else OK
+
+
+def _progress(loaded: Loaded) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{loaded.deliveries:,} deliveries loaded", end="", file=sys.stderr, flush=True)
+
+
+def _tell(loaded: Loaded) -> None:
+    if sys.stderr.isatty() and loaded.deliveries:
+        print(file=sys.stderr)
+    print(
+        f"{loaded.deliveries} deliveries from {loaded.segments} segments: {loaded.new} new, "
+        f"{loaded.duplicates} duplicates, {loaded.rejected} rejected"
+        + (f"; {loaded.damaged} damaged records skipped, see kobra verify" if loaded.damaged else "")
+    )

@@ -1,0 +1,166 @@
+"""See it work: invented visits through a real receiver into a published file."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pipelines.contract import PRODUCTS
+from pipelines.sample import deliveries
+from pipelines.warehouse import Warehouse
+from receiver import landing
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_PATH = "/webhooks/visits"
+_CLIENTS = 16
+_MARK = ".made-by-kobra-demo"
+
+
+def write_sample(folder: Path, count: int, seed: int, source: str) -> Path:
+    """Write invented deliveries as raw-store records to `folder`/sample.ndjson: `kobra import` takes them in."""
+    landing.make_folder(folder)
+    path = folder / "sample.ndjson"
+    tails = Random(seed)
+    with path.open("wb") as file:
+        for sent in deliveries(count, seed):
+            micros = int(sent.at.timestamp()) * 1_000_000 + sent.at.microsecond
+            name = landing.delivery_id(micros, tails.getrandbits(62))
+            came = sent.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            file.write(landing.encode(landing.delivery(name, came, source, sent.body)))
+    return path
+
+
+def post(url: str, key: str, count: int, seed: int) -> Counter[int]:
+    """POST invented deliveries to a receiver, several at a time; answers with how often each status came back."""
+    bodies = (sent.body for sent in deliveries(count, seed))
+    answers: Counter[int] = Counter()
+    with ThreadPoolExecutor(_CLIENTS) as clients:
+        while chunk := list(islice(bodies, _CLIENTS * 50)):
+            shares = [chunk[first::_CLIENTS] for first in range(_CLIENTS)]
+            for statuses in clients.map(lambda share: _post_all(url, key, share), shares):
+                answers.update(statuses)
+    return answers
+
+
+def _post_all(url: str, key: str, bodies: list[bytes]) -> list[int]:
+    where = urlsplit(url)
+    opened = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    connection = opened(where.netloc, timeout=30)
+    path = where.path if where.path not in {"", "/"} else _PATH
+    statuses = []
+    for body in bodies:
+        connection.request("POST", path, body, {"api-key": key, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+    return statuses
+
+
+def show(home: Path, count: int) -> int:
+    """Invent, receive, load, publish, and say what came of it. The folder is made afresh. Returns an exit code."""
+    if not _clear(home):
+        print(f"kobra: {home} is there already and no demo made it: go to another folder", file=sys.stderr)
+        return 2
+    key = os.urandom(16).hex()
+    began = time.perf_counter()
+    with _receiver(home, key) as url:
+        answers = post(url, key, count, seed=1)
+    sent = time.perf_counter()
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        loaded = warehouse.run()
+    done = time.perf_counter()
+    kept = ", ".join(f"{number} answered {status}" for status, number in sorted(answers.items()))
+    print(f"Sent {count} deliveries over HTTP in {sent - began:.1f} s: {kept}.")
+    print(f"Loaded {loaded.deliveries} and published in {done - sent:.1f} s: {loaded.new} new versions, "
+          f"{loaded.duplicates} duplicates, {loaded.rejected} rejected.\n")  # fmt: skip
+    _summarise(warehouse.published)
+    print(f"\nEverything is in {home}/. Try next:\n"
+          f"  KOBRA_HOME={home} .venv/bin/kobra status\n"
+          f"  .venv/bin/python -c \"import duckdb; duckdb.connect('{warehouse.published}', read_only=True)"
+          f".sql('from kobra.kobra.visits').show()\"")  # fmt: skip
+    complete = loaded.deliveries == count and set(answers) <= {200, 400}
+    return 0 if complete else 1
+
+
+def _clear(home: Path) -> bool:
+    if home.exists():
+        if not (home / _MARK).exists():
+            return False
+        shutil.rmtree(home)
+    landing.make_folder(home)
+    (home / _MARK).touch()
+    return True
+
+
+@contextmanager
+def _receiver(home: Path, key: str) -> Iterator[str]:
+    """A real receiver in a process of its own; when the block ends it is stopped and has closed its segments."""
+    environ = os.environ | {"KOBRA_HOME": str(home), "KOBRA_API_KEYS": f"demo:{key}"}
+    command = [sys.executable, "-m", "receiver", "--port", "0"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"http://127.0.0.1:{_port(process)}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    assert process.stderr is not None
+    for line in process.stderr:
+        event = json.loads(line)
+        if event.get("event") == "listening":
+            return int(event["port"])
+    raise RuntimeError("the receiver did not start: run `kobra serve` to see why")
+
+
+_TABLES = {
+    "Visits by product and state": """
+        select product_id, case when cancelled then 'cancelled' when finished then 'completed' else 'open' end,
+            count(*)
+        from kobra.visits group by all order by all nulls last
+    """,
+    "Was contact made? (answers to «¿Se realizó contacto?», completed visits)": """
+        select product_id, case when value_bool then 'yes' when not value_bool then 'no' else 'not answered' end,
+            count(*)
+        from kobra.answers join kobra.visits using (source, visit_id)
+        join kobra.questions using (source, visit_id, question_pos)
+        where question_name = '¿Se realizó contacto?' and finished group by all order by all nulls last
+    """,
+    "Rejected (the bytes stay in the raw store)": """
+        select null, reason, count(*) from kobra.rejects group by all order by 3 desc, 2
+    """,
+}
+
+
+def _summarise(published: Path) -> None:
+    import duckdb  # noqa: PLC0415
+
+    # A file called kobra.duckdb is a catalog called kobra too: say which one is meant.
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{published}' as warehouse (read_only); use warehouse")
+        for title, query in _TABLES.items():
+            print(title)
+            _print(connection, query)
+
+
+def _print(connection: "DuckDBPyConnection", query: str) -> None:
+    for product, word, number in connection.execute(query).fetchall():
+        print(f"  {PRODUCTS.get(product, '' if product is None else product):20} {word:16} {number:>8,}")

@@ -1,0 +1,453 @@
+"""From landed deliveries to the rows of every table, in bulk: DuckDB SQL over one page at a time.
+
+A page is an in-memory database attached as `page` to the warehouse's connection. `landed` holds the page's
+deliveries; the SQL below makes of them, and of what the warehouse knows already about the same visits, one
+table or view `page.<name>` for every table of schema `kobra`: the rows to write. They replace the rows that
+the predicate in SCOPES selects.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.contract import (
+    CHECKLIST,
+    DEFAULT_TIME_ZONE,
+    EMAIL_KEYS,
+    EMAILS,
+    FIELDS,
+    PHONE_KEYS,
+    PHONES,
+    TABLES,
+    Table,
+)
+from pipelines.pages import Page
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# What the rows of a page replace. Children are scoped by the page's visits, not by their own staged rows:
+# a visit whose checklist became empty has no staged row, and its old answers must go all the same.
+_KNOWN = "(source, visit_id) in (select source, visit_id from page.touched)"
+_REPLACED = "(source, visit_id) in (select source, visit_id from page.replaced)"
+SCOPES = {
+    "deliveries": "delivery_id in (select delivery_id from page.superseded)",
+    "segments": "segment in (select segment from page.segments)",
+    "rejects": "delivery_id in (select delivery_id from page.landed)",
+    "visits": _KNOWN,
+    "visit_versions": _KNOWN,
+    "questions": _REPLACED,
+    "answers": _REPLACED,
+    PHONES: _REPLACED,
+    EMAILS: _REPLACED,
+}
+
+_BULK = [table for table in TABLES.values() if table.name != "segments"]  # dlt makes that one itself
+PARTS = 4  # the bulk of the rows, the answers, is written by several threads
+
+_CHECKLIST = (
+    '[{"questionID":"VARCHAR","questionName":"VARCHAR","order":"VARCHAR","answers":[{"answerID":"VARCHAR",'
+    '"answerTypeID":"VARCHAR","answerName":"VARCHAR","order":"VARCHAR","value":"VARCHAR"}]}]'
+)
+_SCALARS = ",".join(f'"{name}":"VARCHAR"' for field in FIELDS for name in field.spellings)
+_PAYLOAD = f'{{{_SCALARS},"{CHECKLIST}":{_CHECKLIST},"{PHONES}":["JSON"],"{EMAILS}":["JSON"]}}'
+
+_LOCAL_TIME = r"\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
+# Thousands in threes and a decimal point, or neither. "1.500,50" and "12,5" could mean two things.
+_NUMBER = r"((\$|MXN) *)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
+
+_MACROS = rf"""
+create macro page.as_sent(x) as x;
+create macro page.read_integer(x) as
+    case when regexp_full_match(x, '\d{{1,9}}(\.0+)?') then try_cast(x as double)::integer end;
+create macro page.read_whole(x) as try_cast(nullif(x, '') as decimal(18,4))::bigint;
+create macro page.read_double(x) as
+    case when isfinite(try_cast(x as double)) then try_cast(x as double) end;
+create macro page.read_bool(x) as
+    case when x in ('true', '1') then true when x in ('false', '0') then false
+         when strip_accents(lower(trim(x))) in ('true', '1', 'si', 's', 'yes', 'verdadero', 'on') then true
+         when strip_accents(lower(trim(x))) in ('false', '0', 'no', 'n', 'falso', 'off') then false end;
+create macro page.read_local_time(x) as
+    case when regexp_full_match(x, '{_LOCAL_TIME}') then try_cast(x as timestamp) end;
+create macro page.read_number(x) as
+    case when regexp_full_match(trim(x), '{_NUMBER}', 'i')
+         then try_cast(regexp_replace(x, '[^0-9.]', '', 'g') as decimal(18,4)) end;
+create macro page.read_time(x) as
+    case when regexp_full_match(trim(x), '([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?') then try_cast(trim(x) as time) end;
+create macro page.read_date(x, zone) as
+    case when regexp_full_match(trim(x), '\d{{4}}-\d{{2}}-\d{{2}}') then try_cast(trim(x) as date)
+         when regexp_full_match(trim(x), '{_LOCAL_TIME}') then try_cast(trim(x) as timestamp)::date
+         when regexp_full_match(trim(x), '{_LOCAL_TIME}{_OFFSET}')
+         then timezone(zone, try_cast(regexp_replace(trim(x), '([+-]\d\d)(\d\d)$', '\1:\2') as timestamptz))::date
+         when regexp_full_match(trim(x), '\d\d/\d\d/\d{{4}}') then try_strptime(trim(x), '%d/%m/%Y')::date
+         when regexp_full_match(trim(x), '\d\d-\d\d-\d{{4}}') then try_strptime(trim(x), '%d-%m-%Y')::date end;
+create macro page.read_id(x) as
+    case when contains(x, '.') then regexp_replace(x, '^(\d+)\.0+$', '\1') else x end;
+"""
+
+# Only Region/City names and UTC are trusted; in DuckDB an unknown zone aborts the query, so join the list first.
+_ZONES = """
+create table page.zones as
+    select lower(name) as zone_key, any_value(name) as zone from pg_timezone_names()
+    where contains(name, '/') or name = 'UTC' group by all;
+"""
+
+
+def _field(column: str) -> str:
+    """The expression that reads a documented field from the parsed payload."""
+    field = next(field for field in FIELDS if field.column == column)
+    texts = [f'payload."{name}"' for name in field.spellings]
+    text = texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
+    return f"page.{field.reader}({text})" if field.reader != "as_sent" else text
+
+
+_READ = {field.column: _field(field.column) for field in FIELDS}
+_SOUND_FIX = (
+    f"abs({_READ['lat']}) <= 90 and abs({_READ['lng']}) <= 180 and not ({_READ['lat']} = 0 and {_READ['lng']} = 0)"
+)
+for _axis in ("lat", "lng"):
+    _READ[_axis] = f"case when {_SOUND_FIX} then {_READ[_axis]} end"
+
+_LAND = """
+    select segment, line, delivery_id, source, received_at::timestamptz as received_at, bytes,
+        visit_id, content_hash, reason, detail
+    from lines
+"""
+
+_PARSE = f"""
+    select source, visit_id, content_hash, {", ".join(f"{sql} as {column}" for column, sql in _READ.items())}, extra,
+        payload."{CHECKLIST}" as checklist, payload."{PHONES}" as phones, payload."{EMAILS}" as emails
+    from (
+        select source, visit_id, content_hash, extra, from_json(body, '{_PAYLOAD}') as payload
+        from lines where body is not null
+    )
+"""
+
+# The version rule: terminal before open, then the latest end, then first received last, then the greater hash.
+# A delivery id begins with the time of arrival, 18 characters down to the microsecond, and keeps its order even
+# when the clock was set back; a received_at does not.
+_VERSIONS = """
+create table page.touched as
+    select source, visit_id, true as is_touched from page.landed where visit_id is not null group by all;
+
+create table page.history as
+    select delivery_id, source, received_at, visit_id, content_hash, outcome, segment, line, bytes
+    from kobra.deliveries semi join page.touched using (source, visit_id)
+    where segment in (select segment from page.taken)
+        and delivery_id not in (select delivery_id from page.landed);
+
+create table page.contents as
+    with deliveries as (
+        select delivery_id, source, received_at, visit_id, content_hash, segment, line from page.landed
+        where visit_id is not null
+        union all
+        select delivery_id, source, received_at, visit_id, content_hash, segment, line from page.history
+    ),
+    contents as (
+        select source, visit_id, content_hash, count(*) as deliveries,
+            min(delivery_id) as delivery_id, arg_min(received_at, delivery_id) as received_at,
+            arg_min(segment, delivery_id) as segment, arg_min(line, delivery_id) as line
+        from deliveries group by all
+    ),
+    facts as (
+        select source, visit_id, content_hash, finished, cancelled, end_local, true as in_page from page.parsed
+        union all
+        select source, visit_id, content_hash, finished, cancelled, end_local, false
+        from kobra.visit_versions semi join page.touched using (source, visit_id)
+        anti join page.parsed using (source, visit_id, content_hash)
+    ),
+    ranked as (
+        select contents.*, finished, cancelled, end_local, coalesce(in_page, false) as in_page,
+            row_number() over (
+                partition by source, visit_id
+                order by coalesce(finished, false) or coalesce(cancelled, false), end_local nulls first,
+                    left(delivery_id, 18), content_hash
+            ) as merit
+        from contents left join facts using (source, visit_id, content_hash)
+    ),
+    arrived as (
+        select *,
+            row_number() over arrival as version_no,
+            max(merit) over arrival as best_so_far,
+            merit = max(merit) over (partition by source, visit_id) as is_current
+        from ranked
+        window arrival as (partition by source, visit_id order by left(delivery_id, 18), content_hash)
+    )
+    select *, merit = best_so_far as was_current,
+        count(*) over (partition by source, visit_id) as versions,
+        lead(received_at) over (
+            partition by source, visit_id, merit = best_so_far order by version_no
+        ) as bettered_at
+    from arrived;
+
+create table page.current as
+    select source, visit_id, content_hash, delivery_id, received_at, versions, segment, line, in_page
+    from page.contents where is_current;
+"""
+
+# Current contents that neither this page nor the warehouse holds: their deliveries are read again.
+_MISSING = """
+    select c.segment, c.line from page.current as c
+    left join kobra.visits as v using (source, visit_id)
+    where not c.in_page and c.content_hash is distinct from v.content_hash
+"""
+
+_BOOKKEEPING = ("content_hash", "received_at", "delivery_id", "versions")
+
+
+def _columns(table: Table, special: dict[str, str], default: str = "") -> str:
+    """The columns of a table in order; `special` has the expression of those that are not simply there."""
+    return ", ".join(
+        f"{special[column.name]} as {column.name}" if column.name in special else f"{default}{column.name}"
+        for column in table.columns
+    )
+
+
+_CURRENT = {name: f"c.{name}" for name in _BOOKKEEPING}
+
+_WRITE = f"""
+create table page.demoted as
+    select h.* exclude (outcome), c.delivery_id = h.delivery_id as is_first
+    from page.history as h join page.contents as c using (source, visit_id, content_hash)
+    where (h.outcome = 'new') <> (c.delivery_id = h.delivery_id);
+
+create view page.deliveries as
+    with changed as (
+        select l.delivery_id, source, l.received_at, visit_id, content_hash, l.segment, l.line, l.bytes,
+            coalesce(c.delivery_id = l.delivery_id, false) as is_first
+        from page.landed as l left join page.contents as c using (source, visit_id, content_hash)
+        union all
+        select delivery_id, source, received_at, visit_id, content_hash, segment, line, bytes, is_first
+        from page.demoted
+    )
+    select {
+    _columns(
+        TABLES["deliveries"],
+        {"outcome": "case when visit_id is null then 'rejected' when is_first then 'new' else 'duplicate' end"},
+    )
+}
+    from changed order by delivery_id;
+
+create view page.rejects as
+    select {_columns(TABLES["rejects"], {})} from page.landed where reason is not null order by delivery_id;
+
+create view page.visit_versions as
+    select {
+    _columns(
+        TABLES["visit_versions"],
+        {
+            "valid_from": "received_at",
+            "valid_to": "case when is_current then null when was_current then bettered_at else received_at end",
+        },
+    )
+}
+    from page.contents;
+
+create table page.rewritten as
+    select c.source, c.visit_id, p.checklist, p.phones, p.emails, coalesce(z.zone, '{DEFAULT_TIME_ZONE}') as zone,
+        c.rowid % {PARTS} as part
+    from page.current as c
+    join page.parsed as p using (source, visit_id, content_hash)
+    left join page.zones as z on z.zone_key = lower(p.time_zone_raw);
+
+create table page.stored as
+    select v.* from kobra.visits as v
+    semi join page.current using (source, visit_id)
+    anti join page.rewritten using (source, visit_id);
+
+create table page.superseded as
+    select delivery_id from kobra.deliveries semi join page.landed using (delivery_id)
+    union all
+    select delivery_id from page.demoted;
+
+create view page.visits as
+    select {_columns(TABLES["visits"], _CURRENT | {"source": "source", "visit_id": "visit_id"}, "p.")}
+    from page.current as c join page.parsed as p using (source, visit_id, content_hash)
+    union all
+    select {_columns(TABLES["visits"], _CURRENT | {"source": "source", "visit_id": "visit_id"}, "v.")}
+    from page.current as c join page.stored as v using (source, visit_id);
+
+create view page.asked as
+    select source, visit_id, zone, part, unnest(checklist) as question,
+        generate_subscripts(checklist, 1) as question_pos
+    from page.rewritten;
+
+create view page.questions as
+    select {
+    _columns(
+        TABLES["questions"],
+        {
+            "question_id": "page.read_id(question.questionID)",
+            "question_name": "question.questionName",
+            "question_order": 'page.read_whole(question."order")',
+        },
+    )
+}
+    from page.asked;
+
+create view page.answered as
+    select source, visit_id, zone, part, question_pos, unnest(question.answers) as answer,
+        generate_subscripts(question.answers, 1) as answer_pos
+    from page.asked;
+
+create view page.read_answers as
+    select source, visit_id, part, question_pos, answer_pos,
+        page.read_id(answer.answerID) as answer_id, page.read_id(answer.answerTypeID) as answer_type_id,
+        answer.answerName as answer_name, page.read_whole(answer."order") as answer_order, answer.value as value,
+        case when answer_type_id in ('6', '8') then page.read_bool(value) end as value_bool,
+        case when answer_type_id in ('3', '4') then page.read_number(value) end as value_number,
+        case when answer_type_id = '5' then page.read_date(value, zone) end as value_date,
+        case when answer_type_id = '10' then page.read_time(value) end as value_time
+    from page.answered;
+
+create view page.answers as
+    select {
+    _columns(
+        TABLES["answers"],
+        {
+            "value_text": "case when answer_type_id in ('3', '4', '5', '10') or value_bool is not null then null "
+            "else value end",
+            "parse_ok": "case when value is null then null "
+            "when answer_type_id in ('3', '4') then value_number is not null "
+            "when answer_type_id = '5' then value_date is not null "
+            "when answer_type_id = '10' then value_time is not null else true end",
+        },
+    )
+}, part
+    from page.read_answers;
+"""
+
+
+def _contacts(table: str, keys: tuple[str, ...], normalised: str) -> str:
+    """The view of phones or e-mails: an item is text, or an object with the text under one of some keys."""
+    key = " ".join(f"when item->>'$.{key}' is not null then '{key}'" for key in keys)
+    return f"""
+create view page.{table} as
+    with items as (
+        select source, visit_id, unnest({table}) as item, generate_subscripts({table}, 1) as pos from page.rewritten
+    ),
+    keyed as (
+        select source, visit_id, pos, item, json_type(item) = 'OBJECT' as is_object,
+            case when is_object then case {key} end end as key
+        from items
+    ),
+    read as (
+        select source, visit_id, pos,
+            case when is_object then json_extract_string(item, '$.' || key) else item->>'$' end as value,
+            case when key is not null then json_merge_patch(item, json('{{"' || key || '":null}}'))
+                 when is_object then item end as others
+        from keyed
+    )
+    select source, visit_id, pos, value, {normalised} as normalised, nullif(others::varchar, '{{}}')::json as extra
+    from read;
+"""
+
+
+_WRITE += _contacts(
+    PHONES,
+    PHONE_KEYS,
+    "nullif(case when starts_with(trim(value), '+') then '+' else '' end"
+    " || regexp_replace(value, '[^0-9]', '', 'g'), '')",
+)
+_WRITE += _contacts(EMAILS, EMAIL_KEYS, "nullif(lower(trim(value)), '')")
+
+
+def make_tables(connection: "DuckDBPyConnection") -> None:
+    """Make what is missing of schema `kobra`: people find every table and column, whatever came."""
+    connection.execute("create schema if not exists kobra")
+    there = set(
+        connection.execute(
+            "select table_name, column_name from duckdb_columns() where schema_name = 'kobra'"
+        ).fetchall()
+    )
+    for table in _BULK:
+        missing = [column for column in table.columns if (table.name, column.name) not in there]
+        if len(missing) == len(table.columns):
+            columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
+            connection.execute(f"create table kobra.{table.name} ({columns})")
+        else:
+            for column in missing:
+                connection.execute(f"alter table kobra.{table.name} add column {column.name} {column.type}")
+
+
+@contextmanager
+def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str]) -> Iterator[None]:
+    """A page beside the warehouse that the connection has open. `taken`: segments of completed loads."""
+    connection.execute("attach ':memory:' as page")
+    try:
+        connection.execute(_MACROS + _ZONES)
+        lines, segments = page.lines, pa.table({"segment": pa.array(taken, pa.string())})
+        connection.execute("create table page.taken as from segments")
+        segments = pa.table({"segment": pa.array([taken.segment for taken in page.segments], pa.string())})
+        connection.execute("create table page.segments as from segments")
+        connection.execute(f"create table page.landed as {_LAND}")
+        connection.execute(f"create table page.parsed as {_PARSE}")
+        del lines, segments
+        yield
+    finally:
+        connection.execute("detach page")
+
+
+def parse(connection: "DuckDBPyConnection", lines: pa.Table) -> None:
+    """Add deliveries of earlier pages (as pages.LINES) whose contents are current after all."""
+    connection.execute(f"insert into page.parsed {_PARSE}")
+    del lines
+
+
+def compare(connection: "DuckDBPyConnection") -> list[tuple[str, int]]:
+    """Decide which contents are current; answers with (segment, line) of those that have to be read again."""
+    connection.execute(_VERSIONS)
+    return connection.execute(_MISSING).fetchall()
+
+
+def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
+    """Make the rows of every table. Not `is_clean` means that a load was cut short earlier: then any visit may
+    have left children behind."""
+    connection.execute(_WRITE)
+    connection.execute(
+        "create table page.replaced as select source, visit_id from page.rewritten"
+        + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
+    )
+
+
+def write(connection: "DuckDBPyConnection", folder: Path) -> dict[str, list[Path]]:
+    """Write the rows of every table to Parquet files, at least one each."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return {
+            name: list(files)
+            for name, files in [
+                (table.name, threads.map(partial(_copy, connection, folder, table), _parts(table)))
+                for table in sorted(_BULK, key=lambda table: table.name != "answers")
+            ]
+        }
+
+
+def _parts(table: Table) -> list[str]:
+    return [f"where part = {part}" for part in range(PARTS)] if table.name == "answers" else [""]
+
+
+def _copy(connection: "DuckDBPyConnection", folder: Path, table: Table, condition: str) -> Path:
+    path = folder / f"{table.name}{condition.replace(' ', '')}.parquet"
+    columns = ", ".join(f"{column.name}::{column.type} as {column.name}" for column in table.columns)
+    with connection.cursor() as cursor:  # a connection runs one query at a time
+        cursor.execute(
+            f"copy (select {columns} from page.{table.name} {condition})"
+            f" to '{path}' (format parquet, compression uncompressed)"
+        )
+    return path
+
+
+def outcomes(connection: "DuckDBPyConnection") -> dict[str, int]:
+    """How many of the page's own deliveries were new, duplicates, rejected."""
+    return dict(
+        connection.execute(
+            "select outcome, count(*) from page.deliveries semi join page.landed using (delivery_id) group by all"
+        ).fetchall()
+    )

@@ -1,0 +1,146 @@
+"""Cut the waiting segments into pages: columns of deliveries, small enough for memory, large enough for speed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from pipelines.reading import Visit, read_body
+from receiver.landing import Damage, Delivery, identity, read, received_date
+
+PAGE_DELIVERIES = 60_000
+PAGE_BYTES = 160 << 20
+_BATCH_ROWS = 4096  # DuckDB reads Arrow batches in parallel
+
+LINES = pa.schema(
+    [
+        ("segment", pa.string()),
+        ("line", pa.int64()),
+        ("delivery_id", pa.string()),
+        ("source", pa.string()),
+        ("received_at", pa.string()),
+        ("bytes", pa.int64()),
+        ("visit_id", pa.string()),
+        ("content_hash", pa.string()),
+        ("body", pa.string()),
+        ("extra", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+SEGMENTS = pa.schema(
+    [
+        ("segment", pa.string()),
+        ("received_date", pa.date32()),
+        ("lines", pa.int64()),
+        ("bytes", pa.int64()),
+        ("damaged", pa.int64()),
+    ]
+)
+
+T = TypeVar("T")
+
+
+class Taken(NamedTuple):
+    """What was read of one segment."""
+
+    segment: str
+    received_date: date
+    lines: int
+    bytes: int
+    damaged: int
+
+
+class Page(NamedTuple):
+    """Some whole segments: their deliveries as LINES, themselves, and the damage met."""
+
+    lines: pa.Table
+    segments: list[Taken]
+    damage: list[Damage]
+
+
+class _Columns:
+    """Deliveries on their way into Arrow. The body stands only with the first delivery of a content."""
+
+    def __init__(self) -> None:
+        self.rows, self.bytes = 0, 0
+        self._pending: list[tuple[object, ...]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._ids: set[str] = set()
+        self._contents: set[tuple[str, str, str]] = set()
+
+    def add(self, segment: str, line: int, delivery: Delivery) -> None:
+        if delivery.delivery_id in self._ids:  # the same record, in a copy of its segment
+            return
+        self._ids.add(delivery.delivery_id)
+        head = (segment, line, delivery.delivery_id, delivery.source, delivery.received_at, delivery.size)
+        visit = read_body(delivery)
+        if isinstance(visit, Visit):
+            content = (delivery.source, visit.visit_id, visit.content_hash)
+            body = None if content in self._contents else visit.body
+            self._contents.add(content)
+            self._pending.append((*head, visit.visit_id, visit.content_hash, body, visit.extra, None, None))
+        else:
+            self._pending.append((*head, None, None, None, None, *visit))
+        self.rows += 1
+        self.bytes += delivery.size
+        if len(self._pending) == _BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = zip(*self._pending, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, LINES, strict=True)]
+        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=LINES))
+        self._pending.clear()
+
+    def table(self) -> pa.Table:
+        if self._pending:
+            self._flush()
+        return pa.Table.from_batches(self._batches, LINES)
+
+
+def pages(segments: Iterable[Path]) -> Iterator[Page]:
+    """Pages of whole segments, in order. There is at least one, so that a first load makes every table."""
+    columns, taken, damage = _Columns(), list[Taken](), list[Damage]()
+    empty = True
+    for path in segments:
+        taken.append(_take(path, columns, damage))
+        if columns.rows >= PAGE_DELIVERIES or columns.bytes >= PAGE_BYTES:
+            yield Page(columns.table(), taken, damage)
+            columns, taken, damage, empty = _Columns(), [], [], False
+    if taken or empty:
+        yield Page(columns.table(), taken, damage)
+
+
+def _take(path: Path, columns: _Columns, damage: list[Damage]) -> Taken:
+    segment, lines, size, damaged = identity(path), 0, 0, 0
+    for found in read(path):
+        if isinstance(found, Damage):
+            damage.append(found)
+            damaged += found.records
+        else:
+            columns.add(segment, found.line, found.delivery)
+            lines += 1
+            size += found.delivery.size
+    return Taken(segment, received_date(path), lines, size, damaged)
+
+
+def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
+    """Chosen deliveries as LINES."""
+    columns = _Columns()
+    for segment, line, delivery in deliveries:
+        columns.add(segment, line, delivery)
+    return columns.table()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next one being made in a thread while the last one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        advance: Callable[[], T | None] = lambda: next(items, None)  # noqa: E731
+        coming = thread.submit(advance)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(advance)
+            yield item

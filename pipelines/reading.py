@@ -1,0 +1,151 @@
+"""Read landed bodies: what is a visit, what is not and why, and which deliveries say the same.
+
+Nothing here raises for a body, whatever it holds.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipelines.contract import CHECKLIST, EMAILS, NUMERIC_IDS, PHONES, TOP_LEVEL, VISIT_ID
+from receiver.landing import Delivery
+
+_parse = msgspec.json.Decoder().decode
+_canonical = msgspec.json.Encoder(order="sorted").encode
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Visit(NamedTuple):
+    """A readable visit: `content_hash` tells contents apart, `body` is JSON with lists where lists belong."""
+
+    visit_id: str
+    content_hash: str
+    body: bytes
+    extra: bytes | None
+
+
+class Reject(NamedTuple):
+    """A delivery that cannot become a visit: a code of `contract.REJECTS`, and a sentence without content."""
+
+    reason: str
+    detail: str
+
+
+def read_body(delivery: Delivery) -> Visit | Reject:
+    """The visit that a delivery brings, or why it brings none."""
+    try:
+        return _read(delivery)
+    except RecursionError:
+        return Reject("too_deep", "The JSON is nested deeper than can be read.")
+
+
+def _read(delivery: Delivery) -> Visit | Reject:
+    if delivery.body_encoding:
+        return Reject("not_utf8", "The body is not UTF-8 text.")
+    try:
+        payload = _parse(delivery.body)
+    except msgspec.DecodeError:
+        if not delivery.body.strip():
+            return Reject("empty", "The body is empty.")
+        try:
+            payload = _parse_leniently(delivery.body)
+        except ValueError as why:
+            at = f" at character {why.pos}" if isinstance(why, json.JSONDecodeError) else ""
+            return Reject("not_json", f"The body is not JSON: it breaks off or goes wrong{at}.")
+    if type(payload) is not dict:
+        return Reject("not_an_object", "The body is JSON, but not an object.")
+    visit_id = _visit_id(payload)
+    if visit_id is None:
+        return Reject("no_visit_id", "visitID is missing, blank or neither text nor a whole number.")
+    body = _canonical(payload)
+    content_hash = hashlib.sha256(body).hexdigest()[:32]
+    extra = _straighten(payload)
+    return Visit(visit_id, content_hash, _canonical(payload) if extra.changed else body, extra.fields)
+
+
+def _parse_leniently(text: str) -> Any:
+    """JSON that a strict parser refuses but that has one meaning: a byte order mark, half an emoji.
+
+    Raises ValueError. A lone surrogate becomes U+FFFD, as everywhere else on its way to a screen.
+    """
+    payload = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite)
+    return json.loads(_LONE_SURROGATE.sub("\ufffd", json.dumps(payload, ensure_ascii=False)))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number is beyond what JSON readers agree on")
+    return value
+
+
+def _visit_id(payload: dict[str, Any]) -> str | None:
+    for name in VISIT_ID:
+        value = _plain(payload.get(name))
+        if type(value) is int:
+            return str(value)
+        if type(value) is str and (text := value.strip()):
+            return text
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """A whole number as an integer: 110105499609.0 is 110105499609."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+class _Straightened(NamedTuple):
+    changed: bool
+    fields: bytes | None
+
+
+def _straighten(payload: dict[str, Any]) -> _Straightened:
+    """Give ids and lists in place the one form that the SQL reads; say whether that changed anything, and
+    which fields Kobra's page does not know."""
+    changed = False
+    unknown = {name: payload[name] for name in payload.keys() - TOP_LEVEL}
+    for name in NUMERIC_IDS:
+        if type(payload.get(name)) is float:
+            payload[name] = _plain(payload[name])
+            changed = True
+    checklist = payload.get(CHECKLIST)
+    if checklist is not None:
+        if type(checklist) is not list:
+            items = _items(checklist)
+            if items is None:  # no list in any form: keep what was sent, there are no questions in it
+                unknown[CHECKLIST] = checklist
+            payload[CHECKLIST] = checklist = items or []
+            changed = True
+        changed |= _straighten_answers(checklist)
+    for name in (PHONES, EMAILS):
+        value = payload.get(name)
+        if value is not None and type(value) is not list:
+            payload[name] = _items(value) or [value]
+            changed = True
+    return _Straightened(changed, _canonical(unknown) if unknown else None)
+
+
+def _straighten_answers(checklist: Iterable[Any]) -> bool:
+    changed = False
+    for question in checklist:
+        if type(question) is dict:
+            answers = question.get("answers")
+            if type(answers) is not list and answers is not None:
+                question["answers"] = _items(answers) or [{"value": answers}]
+                changed = True
+    return changed
+
+
+def _items(value: Any) -> list[Any] | None:
+    """The items of an object keyed by position, by numeric key: PHP writes a list with gaps that way."""
+    if type(value) is not dict or not all(key.isdecimal() for key in value):
+        return None
+    return [value[key] for key in sorted(value, key=int)]

@@ -1,0 +1,69 @@
+"""The dlt source: one resource per table of schema `kobra`, fed with Arrow from a page."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from pipelines.contract import TABLES, Table, Type
+from pipelines.flatten import SCOPES
+from pipelines.pages import Taken
+
+_TYPES: dict[Type, dict[str, Any]] = {
+    Type.TEXT: {"data_type": "text"},
+    Type.INT: {"data_type": "bigint", "precision": 32},
+    Type.COUNT: {"data_type": "bigint"},
+    Type.DOUBLE: {"data_type": "double"},
+    Type.BOOL: {"data_type": "bool"},
+    Type.NUMBER: {"data_type": "decimal", "precision": 18, "scale": 4},
+    Type.DATE: {"data_type": "date"},
+    Type.TIME: {"data_type": "time"},
+    Type.LOCAL: {"data_type": "timestamp", "timezone": False},
+    Type.INSTANT: {"data_type": "timestamp", "timezone": True},
+    Type.JSON: {"data_type": "json"},
+}
+
+
+def configure() -> None:
+    """What we want of dlt: no telemetry, nothing kept of what was done, no state beyond the warehouse itself."""
+    dlt.config["runtime.dlthub_telemetry"] = False
+    dlt.config["runtime.log_level"] = "ERROR"
+    dlt.config["restore_from_destination"] = False
+    dlt.config["load.delete_completed_jobs"] = True
+    dlt.config["load.truncate_staging_dataset"] = True
+
+
+@dlt.source(name="kobra", max_table_nesting=0)
+def kobra(
+    files: Mapping[str, Iterable[Path]], segments: Sequence[Taken], loaded_at: datetime
+) -> Iterator[DltResource]:
+    """One page: Parquet `files` of the rows of each table, and the `segments` that it was read from.
+
+    The segments are the cursor. As rows and not as a file they get dlt's `_dlt_load_id`: a segment counts as
+    taken when dlt has noted in `_dlt_loads` that this load completed.
+    """
+    taken = [{**segment._asdict(), "loaded_at": loaded_at} for segment in segments]
+    yield _resource(TABLES["segments"], taken or [dlt.mark.materialize_table_schema()])
+    for name, paths in files.items():
+        yield _resource(TABLES[name], (dlt.mark.with_file_import(str(path), "parquet") for path in paths))
+
+
+def _resource(table: Table, rows: Iterable[Any]) -> DltResource:
+    return dlt.resource(
+        rows,
+        name=table.name,
+        columns={
+            column.name: {"name": column.name, "nullable": True, **_TYPES[column.type]}
+            for column in table.columns
+            if not column.name.startswith("_dlt")
+        },
+        write_disposition={
+            "disposition": "merge",
+            "strategy": "delete-insert",
+            "deduplicated": True,
+            "destination_scope": SCOPES[table.name],
+        },
+    )

@@ -1,0 +1,120 @@
+"""Say how things stand: what landed, what waits, what is loaded, what was rejected, what is wrong."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipelines.warehouse import Warehouse
+from receiver import landing
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_STALE_S = 3600  # a closed segment should not wait longer than this
+_FREE_FLOOR = 64 << 20
+
+
+class NothingPublishedError(Exception):
+    """There is no published file yet."""
+
+
+class Status(NamedTuple):
+    """Figures by name, and in sentences what a person should look at."""
+
+    figures: dict[str, Any]
+    faults: list[str]
+
+    def text(self) -> str:
+        """One screen."""
+        lines = [f"{name.replace('_', ' '):28} {_shown(value)}" for name, value in self.figures.items()]
+        return "\n".join([*lines, *(f"! {fault}" for fault in self.faults)])
+
+
+def look(warehouse: Warehouse) -> Status:
+    """How the store and the published file stand. Opens neither lock nor working file."""
+    closed = landing.closed(warehouse.raw)
+    figures: dict[str, Any] = {"segments_closed": len(closed)}
+    try:
+        with _published(warehouse) as connection:
+            taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
+            figures |= _loaded(connection)
+    except NothingPublishedError:
+        taken = set()
+    waiting = [path for segment, path in closed.items() if segment not in taken]
+    oldest = min((path.stat().st_mtime for path in waiting), default=None)
+    disk = os.statvfs(warehouse.folder if warehouse.folder.exists() else Path())
+    figures |= {
+        "segments_open": sum(len(landing.open_in(folder)) for folder in landing.partitions(warehouse.raw)),
+        "segments_waiting": len(waiting),
+        "waiting_bytes": sum(path.stat().st_size for path in waiting),
+        "waiting_since_s": None if oldest is None else round(datetime.now(UTC).timestamp() - oldest),
+        "raw_bytes": sum(path.stat().st_size for path in closed.values()),
+        "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
+        "published_at": _changed(warehouse.published),
+        "free_bytes": disk.f_bavail * disk.f_frsize,
+    }
+    figures["faults"] = faults = list(_faults(figures))
+    return Status({name: value for name, value in figures.items() if name != "faults"} | {"faults": faults}, faults)
+
+
+def _loaded(connection: "DuckDBPyConnection") -> dict[str, Any]:
+    row = connection.execute("""
+        select count(*), count(*) filter (outcome = 'new'), count(*) filter (outcome = 'duplicate'),
+            count(*) filter (outcome = 'rejected'), max(received_at)::varchar,
+            (select count(*) from w.kobra.visits), (select coalesce(sum(damaged), 0)::bigint from w.kobra.segments)
+        from w.kobra.deliveries
+    """).fetchone()
+    assert row is not None
+    names = ("deliveries", "new_versions", "duplicates", "rejected", "last_received_at", "visits", "damaged_records")
+    reasons = connection.execute("select reason, count(*) from w.kobra.rejects group by all order by all").fetchall()
+    return dict(zip(names, row, strict=True)) | {"rejected_by_reason": dict(reasons)}
+
+
+def _faults(figures: dict[str, Any]) -> Iterator[str]:
+    if figures["segments_closed"] and figures["published_at"] is None:
+        yield "nothing is published yet: run `kobra run`"
+    if (figures["waiting_since_s"] or 0) > _STALE_S:
+        yield "segments have been waiting for over an hour: is `kobra run` scheduled, and does it succeed?"
+    if figures.get("damaged_records"):
+        yield "records in the raw store are damaged: `kobra verify` names file and offset"
+    if figures["free_bytes"] < _FREE_FLOOR:
+        yield "the disk is nearly full: the receiver refuses visits below its floor; make room"
+
+
+def rejects(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """The rejected deliveries as of the last publish. Raises NothingPublishedError."""
+    with _published(warehouse) as connection:
+        found = connection.execute("""
+            select received_at::varchar as received_at, source, reason, detail, delivery_id, segment, line
+            from w.kobra.rejects order by delivery_id
+        """)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+@contextmanager
+def _published(warehouse: Warehouse) -> Iterator["DuckDBPyConnection"]:
+    import duckdb  # noqa: PLC0415
+
+    if not warehouse.published.exists():
+        raise NothingPublishedError("nothing is published yet: run `kobra run` first")
+    # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{warehouse.published}' as w (read_only)")
+        connection.execute("set timezone = 'UTC'; set enable_external_access = false")
+        yield connection
+
+
+def _changed(path: Path) -> str | None:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(" ", "seconds") if path.exists() else None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items()) or "-"
+    if isinstance(value, list):
+        return f"{len(value)}"
+    return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)

@@ -1,0 +1,247 @@
+"""The warehouse: one writer at a time, every segment counted once, a published file only replaced whole."""
+
+import fcntl
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipelines.waiting import Ledger, Seen, look
+from receiver import landing
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from pipelines.pages import Page
+
+log = logging.getLogger(__name__)
+
+_MEMORY_LIMIT = "700MB"
+_PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
+
+
+class BusyError(Exception):
+    """Another run holds the lock."""
+
+
+class Loaded(NamedTuple):
+    """What a load did: deliveries by outcome, segments taken, damaged records skipped."""
+
+    deliveries: int = 0
+    new: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    segments: int = 0
+    damaged: int = 0
+
+    def plus(self, other: "Loaded") -> "Loaded":
+        return Loaded(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Warehouse:
+    """The files of the warehouse under KOBRA_HOME. People open `published`; only the pipeline opens `working`."""
+
+    def __init__(self, home: Path) -> None:
+        self.raw = home / "raw"
+        self.folder = home / "warehouse"
+        self.working = self.folder / "working.duckdb"
+        self.published = self.folder / "kobra.duckdb"
+        self._ledger = Ledger(self.folder / "taken.json", self.working, self.published)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other run out; the kernel lets go when this process dies. Raises BusyError at once."""
+        landing.make_folder(self.folder)
+        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError("another run holds the lock; this one changed nothing") from None
+            yield
+        finally:
+            os.close(fd)
+
+    def is_current(self) -> bool:
+        """Whether all that landed is loaded and published already. Takes a few milliseconds and no lock."""
+        return self._ledger.holds(self.raw)
+
+    def run(self, progress: Callable[[Loaded], None] = lambda _: None) -> Loaded:
+        """Load what waits and publish. Hold the lock."""
+        with self.open() as connection:
+            seen = self._look()
+            loaded = self._load(connection, seen, progress)
+            self._publish(connection)
+        self._ledger.write(seen)
+        return loaded
+
+    def load(self, progress: Callable[[Loaded], None] = lambda _: None, *, retry_rejects: bool = False) -> Loaded:
+        """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again.
+        Hold the lock."""
+        with self.open() as connection:
+            loaded = self._load(connection, self._look(), progress)
+            return loaded.plus(self._retry(connection)) if retry_rejects else loaded
+
+    def publish(self) -> None:
+        """Put a finished copy of the working file under its public name. Hold the lock."""
+        if not self.working.exists():
+            raise FileNotFoundError("there is nothing to publish yet: run `kobra load` first")
+        with self.open() as connection:
+            self._publish(connection)
+
+    @contextmanager
+    def open(self) -> Iterator["DuckDBPyConnection"]:
+        """The working file, with every table of the contract in it. Hold the lock."""
+        import duckdb  # noqa: PLC0415 - a run with nothing to do never gets here
+
+        from pipelines.flatten import make_tables  # noqa: PLC0415
+
+        with duckdb.connect(
+            str(self.working),
+            config={"memory_limit": _MEMORY_LIMIT, "temp_directory": str(self.folder / ".spill")},
+        ) as connection:
+            connection.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+            make_tables(connection)
+            yield connection
+
+    def _look(self) -> Seen:
+        for segment, torn in landing.recover(self.raw):
+            if torn:
+                log.warning("segment %s: %d bytes behind its last whole record set aside", segment, torn)
+        return look(self.raw)
+
+    def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
+        from pipelines.pages import ahead, pages  # noqa: PLC0415
+
+        taken = set(_taken(connection))
+        waiting = [path for segment, path in seen.closed.items() if segment not in taken]
+        total = Loaded()
+        if taken and not waiting:
+            return total
+        with _Loads(self.folder, connection) as loads:
+            for page in ahead(pages(waiting)):
+                total = total.plus(loads.load(page, seen))
+                progress(total)
+        return total
+
+    def _retry(self, connection: "DuckDBPyConnection") -> Loaded:
+        from pipelines.pages import Page, lines_of  # noqa: PLC0415
+
+        seen = look(self.raw)
+        rejected = connection.execute("select segment, line from kobra.rejects").fetchall()
+        with _Loads(self.folder, connection) as loads:
+            return loads.load(Page(lines_of(_read_again(seen, rejected)), [], []), seen)
+
+    def _publish(self, connection: "DuckDBPyConnection") -> None:
+        import duckdb  # noqa: PLC0415
+
+        connection.execute("checkpoint")
+        aside = self.folder / ".publishing.duckdb"
+        for leftover in (aside, aside.with_suffix(".duckdb.wal")):
+            leftover.unlink(missing_ok=True)
+        # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
+        subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
+        with duckdb.connect(str(aside)) as copy:
+            copy.execute("drop schema if exists kobra_staging cascade")
+        _sync(aside)
+        aside.rename(self.published)
+        landing.sync_folder(self.folder)
+
+
+class _Loads:
+    """dlt loads, one a page, in a folder of their own that is made fresh and goes when all are done."""
+
+    def __init__(self, folder: Path, connection: "DuckDBPyConnection") -> None:
+        import dlt  # noqa: PLC0415
+
+        from pipelines.source import configure  # noqa: PLC0415
+
+        leftovers = [path for path in folder.iterdir() if path.name.startswith(_PAGES)]
+        self._is_clean = not leftovers
+        self._leftovers = leftovers
+        self._connection = connection
+        self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
+        configure()
+        self._pipeline = dlt.pipeline(
+            "kobra",
+            pipelines_dir=str(self._folder / "dlt"),
+            destination=dlt.destinations.duckdb(connection),
+            dataset_name="kobra",
+        )
+
+    def __enter__(self) -> "_Loads":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if failure == (None, None, None):
+            for folder in (*self._leftovers, self._folder):
+                shutil.rmtree(folder)
+
+    def load(self, page: "Page", seen: Seen) -> Loaded:
+        """Load one page, all of it or, as far as anybody may tell, nothing."""
+        from pipelines import flatten  # noqa: PLC0415
+        from pipelines.source import kobra  # noqa: PLC0415
+
+        for damage in page.damage:
+            log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
+        with flatten.attached(self._connection, page, _taken(self._connection)):
+            missing = flatten.compare(self._connection)
+            if missing:
+                from pipelines.pages import lines_of  # noqa: PLC0415
+
+                flatten.parse(self._connection, lines_of(_read_again(seen, missing)))
+            flatten.stage(self._connection, is_clean=self._is_clean)
+            files = flatten.write(self._connection, Path(tempfile.mkdtemp(dir=self._folder)))
+            self._pipeline.extract(kobra(files, page.segments, datetime.now(UTC)))
+            self._pipeline.normalize()
+            self._pipeline.load(raise_on_failed_jobs=True)
+            outcomes = flatten.outcomes(self._connection)
+        return Loaded(
+            page.lines.num_rows,
+            outcomes.get("new", 0),
+            outcomes.get("duplicate", 0),
+            outcomes.get("rejected", 0),
+            len(page.segments),
+            sum(taken.damaged for taken in page.segments),
+        )
+
+
+def _taken(connection: "DuckDBPyConnection") -> list[str]:
+    """The segments of loads that completed. Tables commit one after the other: a load that was cut short may have
+    written its segments and not its visits."""
+    tables = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = '_dlt_loads'"
+    if connection.execute(tables).fetchone() != (1,):
+        return []
+    rows = connection.execute(
+        "select segment from kobra.segments"
+        " where _dlt_load_id in (select load_id from kobra._dlt_loads where status = 0)"
+    )
+    return [segment for (segment,) in rows.fetchall()]
+
+
+def _read_again(seen: Seen, wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, landing.Delivery]]:
+    """Single deliveries from the raw store."""
+    by_segment: dict[str, set[int]] = {}
+    for segment, line in wanted:
+        by_segment.setdefault(segment, set()).add(line)
+    for segment, lines in by_segment.items():
+        if segment not in seen.closed:
+            log.warning("segment %s is gone from the raw store: %d deliveries stay as they are", segment, len(lines))
+            continue
+        for found in landing.read(seen.closed[segment]):
+            if isinstance(found, landing.Landed) and found.line in lines:
+                yield segment, found.line, found.delivery
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

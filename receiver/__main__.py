@@ -1,0 +1,27 @@
+"""`python -m receiver`: receive visits, configured by the environment."""
+
+import argparse
+import os
+import sys
+
+from receiver.server import serve
+from receiver.settings import Settings, SettingsError
+
+
+def main() -> int:
+    """Parse the flags and serve; the exit code is `serve`'s, or 2 for a setting that cannot work."""
+    parser = argparse.ArgumentParser(prog="python -m receiver", description="Receive Kobra's visits.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=1)
+    flags = parser.parse_args()
+    try:
+        settings = Settings.from_environ(os.environ)
+    except SettingsError as why:
+        print(why, file=sys.stderr)
+        return 2
+    return serve(settings, flags.host, flags.port, max(1, flags.workers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""Group commit: all that came in one turn of the event loop shares one write and one sync, then is answered."""
+
+import asyncio
+import errno
+import logging
+import os
+from collections import Counter
+from datetime import date
+from itertools import groupby
+from operator import attrgetter
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import perf_counter
+from typing import NamedTuple
+
+from receiver.landing import Delivery, Landing, encode, make_folder
+from receiver.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_FAILURES_UNTIL_NOT_READY = 2
+_PROBE_EVERY_S = 1.0
+
+
+class NotStoredError(Exception):
+    """A delivery is not on disk, and must not be acknowledged."""
+
+
+class Waiting(NamedTuple):
+    """A delivery that waits for its batch to be synced."""
+
+    day: str
+    line: bytes
+    size: int
+    outcome: str
+    done: asyncio.Future[None]
+
+
+class Commits:
+    """Owns the landing: one thread writes, closes segments that are due, and finds out whether storing works.
+
+    At most one commit is in flight. What arrives meanwhile forms the next batch, so batches grow with the
+    load and nobody ever waits for a timer.
+    """
+
+    def __init__(self, landing: Landing, metrics: Metrics, *, free_floor: int, max_age_s: float) -> None:
+        self._landing = landing
+        self._max_age_s = max_age_s
+        self._metrics = metrics
+        self._free_floor = free_floor
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Waiting] = []
+        self._in_flight = False
+        self._work: SimpleQueue[list[Waiting] | None] = SimpleQueue()
+        self._failures = 0
+        self.trouble: str | None = None
+        """Why storing does not work at present, as a code; None when it does."""
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._thread = Thread(target=self._run, name="commits", daemon=True)
+        self._thread.start()
+
+    def land(self, delivery: Delivery, outcome: str) -> asyncio.Future[None]:
+        """A future that is done when the delivery is synced, or raises NotStoredError. `outcome` is for counting."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        if not self._waiting and not self._in_flight:
+            self._loop.call_soon(self._commit)
+        self._waiting.append(Waiting(delivery.received_at[:10], encode(delivery), delivery.size, outcome, done))
+        return done
+
+    async def close(self) -> None:
+        """Finish what is in flight, close the open segment and end the thread."""
+        while self._in_flight or self._waiting:
+            await asyncio.sleep(0.01)
+        self._work.put(None)
+        await self._ended
+
+    # ------------------------------------------------------------ in the event loop
+
+    def _commit(self) -> None:
+        if self._waiting and not self._in_flight:
+            batch, self._waiting = self._waiting, []
+            self._in_flight = True
+            self._work.put(batch)
+
+    def _answer(self, batch: list[Waiting], why: Exception | None, seconds: float) -> None:
+        self._in_flight = False
+        for each in batch:
+            if each.done.done():  # its request was cancelled
+                continue
+            if why is None:
+                each.done.set_result(None)
+            else:
+                each.done.set_exception(NotStoredError())
+        self._commit()
+        self._count(batch, why, seconds)
+
+    def _count(self, batch: list[Waiting], why: Exception | None, seconds: float) -> None:
+        metrics = self._metrics
+        if why is not None:
+            metrics.count("not_stored", len(batch))
+            return
+        for outcome, number in Counter([each.outcome for each in batch]).items():
+            metrics.count(outcome, number)
+        metrics.received_bytes.inc(sum([each.size for each in batch]))
+        metrics.sync_seconds.observe(seconds)
+        metrics.batch_size.observe(len(batch))
+
+    # ------------------------------------------------------------ in the thread
+
+    def _run(self) -> None:
+        while True:
+            try:
+                batch = self._work.get(timeout=self._patience())
+            except Empty:
+                self._keep()
+                continue
+            if batch is None:
+                break
+            began = perf_counter()
+            why = self._store(batch)
+            self._loop.call_soon_threadsafe(self._answer, batch, why, perf_counter() - began)
+            if self._landing.open_age_s >= self._max_age_s:
+                self._keep()
+        self._close_segment()
+        self._loop.call_soon_threadsafe(self._ended.set_result, None)
+
+    def _store(self, batch: list[Waiting]) -> Exception | None:
+        try:
+            self._require_space()
+            for day, deliveries in groupby(batch, attrgetter("day")):
+                self._landing.append(date.fromisoformat(day), [each.line for each in deliveries])
+        except Exception as why:  # noqa: BLE001 - whatever it was, its batch is not stored and must hear so
+            self._note_failure(why)
+            return why
+        self._note_success()
+        return None
+
+    def _require_space(self) -> None:
+        folder = self._landing.raw
+        disk = os.statvfs(folder)
+        if disk.f_bavail * disk.f_frsize < self._free_floor:
+            raise OSError(errno.ENOSPC, "below the floor of free space", str(folder))
+
+    def _patience(self) -> float | None:
+        """Seconds until the thread has something to do unasked; None when it has nothing."""
+        if self._failures:
+            return _PROBE_EVERY_S
+        age = self._landing.open_age_s
+        return max(0.0, self._max_age_s - age) if age else None
+
+    def _keep(self) -> None:
+        """What must happen without any delivery coming in."""
+        try:
+            self._landing.close_if_due()
+            if self._failures:
+                self._probe()
+                self._note_success()
+        except OSError as why:
+            self._note_failure(why)
+
+    def _probe(self) -> None:
+        """Find out whether the disk takes data again. Raises OSError when it does not."""
+        make_folder(self._landing.raw)
+        self._require_space()
+        path = self._landing.raw / f".probe-{os.getpid()}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, b"\n") != 1:
+                raise OSError(errno.ENOSPC, "short write", str(path))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+            path.unlink()
+
+    def _close_segment(self) -> None:
+        try:
+            self._landing.close()
+        except OSError as why:
+            self._note_failure(why)
+
+    def _note_failure(self, why: Exception) -> None:
+        self._failures += 1
+        fault = errno.errorcode.get(getattr(why, "errno", None) or 0, type(why).__name__)
+        if self._failures >= _FAILURES_UNTIL_NOT_READY or fault == "ENOSPC":
+            self.trouble = fault
+        if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th … in a row
+            log.error("not_stored", extra={"fields": {"fault": fault, "failures": self._failures}})
+
+    def _note_success(self) -> None:
+        if self._failures:
+            log.warning("storing_again", extra={"fields": {"failures": self._failures}})
+        self._failures = 0
+        self.trouble = None

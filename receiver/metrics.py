@@ -1,0 +1,89 @@
+"""What an operator watches: counters that add up over worker processes; never a key, a name or a payload."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from receiver import landing
+
+_SYNC_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """One process's share of the figures; `shared` is the folder where those of all workers meet."""
+
+    def __init__(self, raw: Path, shared: Path | None = None) -> None:
+        self._registry = CollectorRegistry()
+        own = None if shared else self._registry
+        deliveries = Counter("kobra_deliveries", "Deliveries by what became of them.", ["outcome"], registry=own)
+        self._outcomes: dict[str, Counter] = {}
+        self._deliveries = deliveries
+        self._hang_ups = Counter(
+            "kobra_hang_ups", "Connections that the receiver ended, by reason.", ["reason"], registry=own
+        )
+        self.received_bytes = Counter("kobra_received_bytes", "Bytes of bodies stored.", registry=own)
+        self.sync_seconds = Histogram(
+            "kobra_sync_seconds", "Seconds to write and sync a batch.", buckets=_SYNC_SECONDS, registry=own
+        )
+        self.batch_size = Histogram(
+            "kobra_batch_size", "Deliveries that shared one sync.", buckets=_BATCH_SIZES, registry=own
+        )
+        if shared:
+            MultiProcessCollector(self._registry, path=str(shared))  # type: ignore[no-untyped-call]
+        self._registry.register(_Disk(raw))
+
+    def count(self, outcome: str, number: int = 1) -> None:
+        """Count deliveries under what became of them."""
+        counter = self._outcomes.get(outcome)
+        if counter is None:
+            counter = self._outcomes[outcome] = self._deliveries.labels(outcome)
+        counter.inc(number)
+
+    def hang_up(self, reason: str) -> None:
+        """Count a client that was let go."""
+        self._hang_ups.labels(reason).inc()
+
+    def render(self) -> bytes:
+        """The figures of all workers in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Disk(Collector):
+    """What the disk itself says at the moment of asking, the same from every worker."""
+
+    def __init__(self, raw: Path) -> None:
+        self._raw = raw
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "kobra_open_segment_age_seconds",
+            "Seconds since the oldest segment that is not yet closed began; 0 when there is none.",
+            value=_oldest_open_age_s(self._raw),
+        )
+        with suppress(OSError):
+            disk = os.statvfs(self._raw)
+            yield GaugeMetricFamily(
+                "kobra_free_bytes", "Bytes that may still be written.", value=disk.f_bavail * disk.f_frsize
+            )
+
+
+def _oldest_open_age_s(raw: Path) -> float:
+    began = (_began(path) for partition in landing.partitions(raw) for path in landing.open_in(partition))
+    oldest = min(filter(None, began), default=None)
+    return max(0.0, (datetime.now(UTC) - oldest).total_seconds()) if oldest else 0.0
+
+
+def _began(segment: Path) -> datetime | None:
+    """When a segment began, by its name."""
+    try:
+        return datetime.strptime(landing.identity(segment) + "+0000", "%Y%m%dT%H%M%S%fZ%z")
+    except ValueError:
+        return None

@@ -1,0 +1,112 @@
+"""What the operator decides: the one place where the environment is read, checked once, then frozen."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+MIB = 1 << 20
+
+
+class SettingsError(ValueError):
+    """A setting that cannot work. Its text is one sentence for the operator and never contains a key."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured; sizes in bytes, times in seconds. `as_environ` is the way back."""
+
+    home: Path = Path("kobra-data")
+    api_keys: str = field(default="", repr=False)
+    api_keys_file: Path | None = None
+    max_body_bytes: int = MIB
+    max_in_flight_bytes: int = 64 * MIB
+    request_timeout_s: float = 10.0
+    segment_max_bytes: int = 64 * MIB
+    segment_max_age_s: float = 60.0
+    min_free_bytes: int | None = None
+    max_connections: int = 2048
+
+    @property
+    def raw(self) -> Path:
+        """The raw store."""
+        return self.home / "raw"
+
+    @property
+    def run(self) -> Path:
+        """What lives only while a receiver runs."""
+        return self.home / "run"
+
+    def free_floor(self) -> int:
+        """Free bytes below which nothing more is accepted: by default the smaller of 64 MiB and 5 % of the
+        file system. Raises OSError when the home folder cannot be looked at."""
+        if self.min_free_bytes is not None:
+            return self.min_free_bytes
+        disk = os.statvfs(self.home)
+        return min(64 * MIB, disk.f_blocks * disk.f_frsize // 20)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """The settings of an environment; what is unset or empty takes its default. Raises SettingsError."""
+        given = {name: environ.get(_variable(name), "").strip() for name in _READERS}
+        settings = cls(**{name: _READERS[name](_variable(name), text) for name, text in given.items() if text})
+        if settings.max_in_flight_bytes < settings.max_body_bytes:
+            raise SettingsError(
+                "KOBRA_MAX_IN_FLIGHT_BYTES is smaller than KOBRA_MAX_BODY_BYTES: "
+                "raise it, or no body of the permitted size could ever come in."
+            )
+        return settings
+
+    def as_environ(self) -> dict[str, str]:
+        """The environment that gives these settings back, for worker processes."""
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {_variable(name): str(value) for name, value in values if value is not None}
+
+
+def _variable(name: str) -> str:
+    return f"KOBRA_{name.upper()}"
+
+
+def _whole(low: int, high: int) -> Callable[[str, str], int]:
+    def read(variable: str, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text[:20]) <= high):
+            raise SettingsError(f"{variable} is not usable: set it to a whole number from {low} to {high}.")
+        return int(text)
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[str, str], float]:
+    def read(variable: str, text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not low <= seconds <= high:
+            raise SettingsError(f"{variable} is not usable: set it to a number of seconds from {low:g} to {high:g}.")
+        return seconds
+
+    return read
+
+
+def _path(_variable: str, text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _text(_variable: str, text: str) -> str:
+    return text
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "home": _path,
+    "api_keys": _text,
+    "api_keys_file": _path,
+    "max_body_bytes": _whole(1, 64 * MIB),
+    "max_in_flight_bytes": _whole(1, 1 << 40),
+    "request_timeout_s": _seconds(0.1, 3600),
+    "segment_max_bytes": _whole(1, 64 * MIB),
+    "segment_max_age_s": _seconds(0.05, 86_400),
+    "min_free_bytes": _whole(0, 1 << 60),
+    "max_connections": _whole(1, 1_000_000),
+}
