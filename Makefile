@@ -4,16 +4,61 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
 
-.PHONY: setup demo test lint bench torture lock docs clean
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs bench bench-peers torture lock clean
 
-setup: $(VENV)/installed
+help:  ## say what there is to make
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-20s%s\n", $$1, $$2}'
+
+setup: $(VENV)/installed  ## make .venv with everything pinned in requirements.lock, and .venv/bin/kobra
 
 $(VENV)/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@command -v "$(PYTHON)" >/dev/null || { echo "kobra-visits needs Python 3.11 or newer, and there is no $(PYTHON):" \
+	  "install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "kobra-visits needs Python 3.11 or newer, and $(PYTHON) is older ($$("$(PYTHON)" --version 2>&1)):" \
+	  "name a newer one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q receiver pipelines
 	touch $@
 
+demo: setup  ## see it all work on invented visits
+	$(BIN)/kobra demo
+
+test: lint  ## lint, types and every test
+	$(BIN)/python -m pytest
+
+lint: setup  ## style and types
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+
+docs: setup  ## write docs/data-dictionary.md from the contract
+	$(BIN)/python -m pipelines.dictionary
+
+bench: setup  ## measure
+	$(BIN)/python -m benchmarks
+
+bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver is measured against
+
+.venv-peers/installed: benchmarks/receiver/requirements-peers.txt | setup
+	"$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# The tests that can do more of the same are those that read one of these numbers.
+torture: export KOBRA_TORTURE_CYCLES := 200
+torture: export KOBRA_KILLS := 60
+torture: export KOBRA_EXAMPLES := 2000
+torture: setup  ## kill, damage and shuffle much more often than make test does
+	$(BIN)/python -m pytest $$(grep -rlE 'KOBRA_(TORTURE_CYCLES|KILLS|EXAMPLES)' tests --include='test_*.py')
+
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
-	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --no-config --all-extras --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \
+	  --all-extras --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+
+clean:  ## remove what was made here, except collected visits (kobra-data)
+	rm -rf .venv .venv-peers build kobra-demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find receiver pipelines tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,12 +6,8 @@ table or view `page.<name>` for every table of schema `kobra`: the rows to write
 the predicate in SCOPES selects.
 """
 
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -32,24 +28,22 @@ from pipelines.pages import Page
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# What the rows of a page replace. Children are scoped by the page's visits, not by their own staged rows:
-# a visit whose checklist became empty has no staged row, and its old answers must go all the same.
+# Written by dlt from the page's views of the same names; `segments` come as rows.
+WRITTEN = ("answers", "questions", "visits", "deliveries", "visit_versions", PHONES, EMAILS, "rejects")
+# What the rows of a page replace, by dlt's merge.
 _KNOWN = "(source, visit_id) in (select source, visit_id from page.touched)"
-_REPLACED = "(source, visit_id) in (select source, visit_id from page.replaced)"
 SCOPES = {
     "deliveries": "delivery_id in (select delivery_id from page.superseded)",
     "segments": "segment in (select segment from page.segments)",
     "rejects": "delivery_id in (select delivery_id from page.landed)",
     "visits": _KNOWN,
     "visit_versions": _KNOWN,
-    "questions": _REPLACED,
-    "answers": _REPLACED,
-    PHONES: _REPLACED,
-    EMAILS: _REPLACED,
 }
-
-_BULK = [table for table in TABLES.values() if table.name != "segments"]  # dlt makes that one itself
-PARTS = 4  # the bulk of the rows, the answers, is written by several threads
+# The children of a visit are nine tenths of all rows. They are dropped by `stage` before the load and then
+# appended, which writes them once instead of twice. A load that is cut short in between is made good by the next
+# one, which reads every visit of its pages again (`is_clean`).
+_CHILDREN = ("questions", "answers", PHONES, EMAILS)
+_PARTS = 2  # answers go into the table in several jobs at the same time
 
 _CHECKLIST = (
     '[{"questionID":"VARCHAR","questionName":"VARCHAR","order":"VARCHAR","answers":[{"answerID":"VARCHAR",'
@@ -85,7 +79,8 @@ create macro page.read_date(x, zone) as
     case when regexp_full_match(trim(x), '\d{{4}}-\d{{2}}-\d{{2}}') then try_cast(trim(x) as date)
          when regexp_full_match(trim(x), '{_LOCAL_TIME}') then try_cast(trim(x) as timestamp)::date
          when regexp_full_match(trim(x), '{_LOCAL_TIME}{_OFFSET}')
-         then timezone(zone, try_cast(regexp_replace(trim(x), '([+-]\d\d)(\d\d)$', '\1:\2') as timestamptz))::date
+         then timezone(zone, try_cast(regexp_replace(regexp_replace(trim(x),
+             '([+-]\d\d)(\d\d)$', '\1:\2'), '([ T]\d\d:\d\d)(Z|[+-])', '\1:00\2') as timestamptz))::date
          when regexp_full_match(trim(x), '\d\d/\d\d/\d{{4}}') then try_strptime(trim(x), '%d/%m/%Y')::date
          when regexp_full_match(trim(x), '\d\d-\d\d-\d{{4}}') then try_strptime(trim(x), '%d-%m-%Y')::date end;
 create macro page.read_id(x) as
@@ -196,7 +191,7 @@ create table page.current as
 _MISSING = """
     select c.segment, c.line from page.current as c
     left join kobra.visits as v using (source, visit_id)
-    where not c.in_page and c.content_hash is distinct from v.content_hash
+    where not c.in_page and not (? and c.content_hash is not distinct from v.content_hash)
 """
 
 _BOOKKEEPING = ("content_hash", "received_at", "delivery_id", "versions")
@@ -250,17 +245,17 @@ create view page.visit_versions as
 }
     from page.contents;
 
-create table page.rewritten as
-    select c.source, c.visit_id, p.checklist, p.phones, p.emails, coalesce(z.zone, '{DEFAULT_TIME_ZONE}') as zone,
-        c.rowid % {PARTS} as part
-    from page.current as c
-    join page.parsed as p using (source, visit_id, content_hash)
-    left join page.zones as z on z.zone_key = lower(p.time_zone_raw);
+delete from page.parsed where (source, visit_id, content_hash) not in (
+    select (source, visit_id, content_hash) from page.current
+);
+
+create view page.rewritten as
+    select source, visit_id, checklist, phones, emails, time_zone_raw, rowid % {_PARTS} as part from page.parsed;
 
 create table page.stored as
     select v.* from kobra.visits as v
     semi join page.current using (source, visit_id)
-    anti join page.rewritten using (source, visit_id);
+    anti join page.parsed using (source, visit_id);
 
 create table page.superseded as
     select delivery_id from kobra.deliveries semi join page.landed using (delivery_id)
@@ -275,7 +270,7 @@ create view page.visits as
     from page.current as c join page.stored as v using (source, visit_id);
 
 create view page.asked as
-    select source, visit_id, zone, part, unnest(checklist) as question,
+    select source, visit_id, time_zone_raw, part, unnest(checklist) as question,
         generate_subscripts(checklist, 1) as question_pos
     from page.rewritten;
 
@@ -293,7 +288,7 @@ create view page.questions as
     from page.asked;
 
 create view page.answered as
-    select source, visit_id, zone, part, question_pos, unnest(question.answers) as answer,
+    select source, visit_id, time_zone_raw, part, question_pos, unnest(question.answers) as answer,
         generate_subscripts(question.answers, 1) as answer_pos
     from page.asked;
 
@@ -303,9 +298,13 @@ create view page.read_answers as
         answer.answerName as answer_name, page.read_whole(answer."order") as answer_order, answer.value as value,
         case when answer_type_id in ('6', '8') then page.read_bool(value) end as value_bool,
         case when answer_type_id in ('3', '4') then page.read_number(value) end as value_number,
-        case when answer_type_id = '5' then page.read_date(value, zone) end as value_date,
+        case when answer_type_id = '5'
+             then page.read_date(value, coalesce(zone, '{DEFAULT_TIME_ZONE}')) end as value_date,
         case when answer_type_id = '10' then page.read_time(value) end as value_time
-    from page.answered;
+    from page.answered
+    left join page.zones  -- only where a date was sent as an instant
+        on zone_key = case when answer.answerTypeID = '5' and contains(answer.value, ':')
+                           then lower(time_zone_raw) end;
 
 create view page.answers as
     select {
@@ -367,7 +366,7 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
             "select table_name, column_name from duckdb_columns() where schema_name = 'kobra'"
         ).fetchall()
     )
-    for table in _BULK:
+    for table in map(TABLES.__getitem__, WRITTEN):
         missing = [column for column in table.columns if (table.name, column.name) not in there]
         if len(missing) == len(table.columns):
             columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
@@ -383,13 +382,14 @@ def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str])
     connection.execute("attach ':memory:' as page")
     try:
         connection.execute(_MACROS + _ZONES)
-        lines, segments = page.lines, pa.table({"segment": pa.array(taken, pa.string())})
-        connection.execute("create table page.taken as from segments")
-        segments = pa.table({"segment": pa.array([taken.segment for taken in page.segments], pa.string())})
-        connection.execute("create table page.segments as from segments")
+        # A name that no table has: dlt leaves kobra on the search path, and tables go before variables.
+        lines, names = page.lines, pa.table({"segment": pa.array(taken, pa.string())})
+        connection.execute("create table page.taken as from names")
+        names = pa.table({"segment": pa.array([taken.segment for taken in page.segments], pa.string())})
+        connection.execute("create table page.segments as from names")
         connection.execute(f"create table page.landed as {_LAND}")
         connection.execute(f"create table page.parsed as {_PARSE}")
-        del lines, segments
+        del lines, names
         yield
     finally:
         connection.execute("detach page")
@@ -401,47 +401,29 @@ def parse(connection: "DuckDBPyConnection", lines: pa.Table) -> None:
     del lines
 
 
-def compare(connection: "DuckDBPyConnection") -> list[tuple[str, int]]:
-    """Decide which contents are current; answers with (segment, line) of those that have to be read again."""
+def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, int]]:
+    """Decide which contents are current; answers with (segment, line) of those that have to be read again.
+
+    Not `is_clean` means that a load was cut short earlier: then what the warehouse holds of a visit is not trusted.
+    """
     connection.execute(_VERSIONS)
-    return connection.execute(_MISSING).fetchall()
+    return connection.execute(_MISSING, [is_clean]).fetchall()
 
 
-def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
-    """Make the rows of every table. Not `is_clean` means that a load was cut short earlier: then any visit may
-    have left children behind."""
+def stage(connection: "DuckDBPyConnection") -> None:
+    """Make the rows of every table, and drop the children of the visits that are written anew."""
     connection.execute(_WRITE)
-    connection.execute(
-        "create table page.replaced as select source, visit_id from page.rewritten"
-        + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
-    )
-
-
-def write(connection: "DuckDBPyConnection", folder: Path) -> dict[str, list[Path]]:
-    """Write the rows of every table to Parquet files, at least one each."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return {
-            name: list(files)
-            for name, files in [
-                (table.name, threads.map(partial(_copy, connection, folder, table), _parts(table)))
-                for table in sorted(_BULK, key=lambda table: table.name != "answers")
-            ]
-        }
-
-
-def _parts(table: Table) -> list[str]:
-    return [f"where part = {part}" for part in range(PARTS)] if table.name == "answers" else [""]
-
-
-def _copy(connection: "DuckDBPyConnection", folder: Path, table: Table, condition: str) -> Path:
-    path = folder / f"{table.name}{condition.replace(' ', '')}.parquet"
-    columns = ", ".join(f"{column.name}::{column.type} as {column.name}" for column in table.columns)
-    with connection.cursor() as cursor:  # a connection runs one query at a time
-        cursor.execute(
-            f"copy (select {columns} from page.{table.name} {condition})"
-            f" to '{path}' (format parquet, compression uncompressed)"
+    for table in _CHILDREN:
+        connection.execute(
+            f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.rewritten)"
         )
-    return path
+
+
+def queries(table: Table) -> list[str]:
+    """What to select for the rows of a table, cast to its types; together they give all rows."""
+    columns = ", ".join(f"cast({column.name} as {column.type}) as {column.name}" for column in table.columns)
+    query = f"select {columns} from page.{table.name}"
+    return [f"{query} where part = {part}" for part in range(_PARTS)] if table.name == "answers" else [query]
 
 
 def outcomes(connection: "DuckDBPyConnection") -> dict[str, int]:

@@ -108,7 +108,8 @@ def pages(segments: Iterable[Path]) -> Iterator[Page]:
     empty = True
     for path in segments:
         taken.append(_take(path, columns, damage))
-        if columns.rows >= PAGE_DELIVERIES or columns.bytes >= PAGE_BYTES:
+        # The first page is one segment, so that loading begins while the next segments are being read.
+        if empty or columns.rows >= PAGE_DELIVERIES or columns.bytes >= PAGE_BYTES:
             yield Page(columns.table(), taken, damage)
             columns, taken, damage, empty = _Columns(), [], [], False
     if taken or empty:

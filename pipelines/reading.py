@@ -17,6 +17,7 @@ from receiver.landing import Delivery
 _parse = msgspec.json.Decoder().decode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_POSITION = re.compile("[0-9]{1,18}").fullmatch
 
 
 class Visit(NamedTuple):
@@ -128,7 +129,8 @@ def _straighten(payload: dict[str, Any]) -> _Straightened:
     for name in (PHONES, EMAILS):
         value = payload.get(name)
         if value is not None and type(value) is not list:
-            payload[name] = _items(value) or [value]
+            items = _items(value)
+            payload[name] = [value] if items is None else items
             changed = True
     return _Straightened(changed, _canonical(unknown) if unknown else None)
 
@@ -139,13 +141,14 @@ def _straighten_answers(checklist: Iterable[Any]) -> bool:
         if type(question) is dict:
             answers = question.get("answers")
             if type(answers) is not list and answers is not None:
-                question["answers"] = _items(answers) or [{"value": answers}]
+                items = _items(answers)
+                question["answers"] = [{"value": answers}] if items is None else items
                 changed = True
     return changed
 
 
 def _items(value: Any) -> list[Any] | None:
     """The items of an object keyed by position, by numeric key: PHP writes a list with gaps that way."""
-    if type(value) is not dict or not all(key.isdecimal() for key in value):
+    if type(value) is not dict or not all(map(_POSITION, value)):
         return None
     return [value[key] for key in sorted(value, key=int)]

@@ -1,15 +1,16 @@
 """The dlt source: one resource per table of schema `kobra`, fed with Arrow from a page."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.destination.client import SqlModel
 from dlt.extract import DltResource
 
 from pipelines.contract import TABLES, Table, Type
-from pipelines.flatten import SCOPES
+from pipelines.flatten import SCOPES, WRITTEN, queries
 from pipelines.pages import Taken
 
 _TYPES: dict[Type, dict[str, Any]] = {
@@ -32,23 +33,30 @@ def configure() -> None:
     dlt.config["runtime.dlthub_telemetry"] = False
     dlt.config["runtime.log_level"] = "ERROR"
     dlt.config["restore_from_destination"] = False
+    dlt.config["normalize.model_normalizer.add_dlt_load_id"] = False
     dlt.config["load.delete_completed_jobs"] = True
     dlt.config["load.truncate_staging_dataset"] = True
 
 
 @dlt.source(name="kobra", max_table_nesting=0)
-def kobra(
-    files: Mapping[str, Iterable[Path]], segments: Sequence[Taken], loaded_at: datetime
-) -> Iterator[DltResource]:
-    """One page: Parquet `files` of the rows of each table, and the `segments` that it was read from.
+def kobra(segments: Sequence[Taken], loaded_at: datetime, folder: Path) -> Iterator[DltResource]:
+    """The page that is attached to the destination's connection, read from these segments.
 
-    The segments are the cursor. As rows and not as a file they get dlt's `_dlt_load_id`: a segment counts as
-    taken when dlt has noted in `_dlt_loads` that this load completed.
+    dlt is handed SQL models, written to `folder`: the rows go from the page's views into the tables inside
+    DuckDB, without a way through Python or Parquet. The segments are the cursor. As plain rows they get dlt's
+    `_dlt_load_id`: a segment counts as taken when dlt has noted in `_dlt_loads` that this load completed.
     """
     taken = [{**segment._asdict(), "loaded_at": loaded_at} for segment in segments]
     yield _resource(TABLES["segments"], taken or [dlt.mark.materialize_table_schema()])
-    for name, paths in files.items():
-        yield _resource(TABLES[name], (dlt.mark.with_file_import(str(path), "parquet") for path in paths))
+    for name in WRITTEN:
+        yield _resource(TABLES[name], _models(TABLES[name], folder))
+
+
+def _models(table: Table, folder: Path) -> Iterator[Any]:
+    for number, query in enumerate(queries(table)):
+        path = folder / f"{table.name}-{number}.model"
+        path.write_text(str(SqlModel(query, "duckdb")))
+        yield dlt.mark.with_file_import(str(path), "model")
 
 
 def _resource(table: Table, rows: Iterable[Any]) -> DltResource:
@@ -65,5 +73,7 @@ def _resource(table: Table, rows: Iterable[Any]) -> DltResource:
             "strategy": "delete-insert",
             "deduplicated": True,
             "destination_scope": SCOPES[table.name],
-        },
+        }
+        if table.name in SCOPES
+        else "append",
     )

@@ -167,6 +167,7 @@ class _Loads:
         self._leftovers = leftovers
         self._connection = connection
         self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
+        landing.sync_folder(folder)  # it has to outlast what the load writes
         configure()
         self._pipeline = dlt.pipeline(
             "kobra",
@@ -191,14 +192,13 @@ class _Loads:
         for damage in page.damage:
             log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
         with flatten.attached(self._connection, page, _taken(self._connection)):
-            missing = flatten.compare(self._connection)
+            missing = flatten.compare(self._connection, is_clean=self._is_clean)
             if missing:
                 from pipelines.pages import lines_of  # noqa: PLC0415
 
                 flatten.parse(self._connection, lines_of(_read_again(seen, missing)))
-            flatten.stage(self._connection, is_clean=self._is_clean)
-            files = flatten.write(self._connection, Path(tempfile.mkdtemp(dir=self._folder)))
-            self._pipeline.extract(kobra(files, page.segments, datetime.now(UTC)))
+            flatten.stage(self._connection)
+            self._pipeline.extract(kobra(page.segments, datetime.now(UTC), self._folder))
             self._pipeline.normalize()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)

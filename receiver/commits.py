@@ -6,12 +6,9 @@ import logging
 import os
 from collections import Counter
 from datetime import date
-from itertools import groupby
-from operator import attrgetter
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import perf_counter
-from typing import NamedTuple
+from time import monotonic, perf_counter
 
 from receiver.landing import Delivery, Landing, encode, make_folder
 from receiver.metrics import Metrics
@@ -20,20 +17,35 @@ log = logging.getLogger(__name__)
 
 _FAILURES_UNTIL_NOT_READY = 2
 _PROBE_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.1  # at free space, as long as all is well
 
 
 class NotStoredError(Exception):
     """A delivery is not on disk, and must not be acknowledged."""
 
 
-class Waiting(NamedTuple):
-    """A delivery that waits for its batch to be synced."""
+class Batch:
+    """Deliveries that will share one sync, as lines of one or, across midnight, two UTC days.
 
-    day: str
-    line: bytes
-    size: int
-    outcome: str
-    done: asyncio.Future[None]
+    All that can be prepared is prepared in the event loop: while the thread runs Python, the loop cannot.
+    """
+
+    __slots__ = ("days", "done", "outcomes", "size")
+
+    def __init__(self) -> None:
+        self.days: list[tuple[str, list[bytes]]] = []
+        self.done: list[asyncio.Future[None]] = []
+        self.outcomes: list[str] = []
+        self.size = 0
+
+    def add(self, delivery: Delivery, outcome: str, done: asyncio.Future[None]) -> None:
+        day = delivery.received_at[:10]
+        if not self.days or self.days[-1][0] != day:
+            self.days.append((day, []))
+        self.days[-1][1].append(encode(delivery))
+        self.done.append(done)
+        self.outcomes.append(outcome)
+        self.size += delivery.size
 
 
 class Commits:
@@ -49,10 +61,11 @@ class Commits:
         self._metrics = metrics
         self._free_floor = free_floor
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[Waiting] = []
+        self._waiting = Batch()
         self._in_flight = False
-        self._work: SimpleQueue[list[Waiting] | None] = SimpleQueue()
+        self._work: SimpleQueue[Batch | None] = SimpleQueue()
         self._failures = 0
+        self._look_at = 0.0
         self.trouble: str | None = None
         """Why storing does not work at present, as a code; None when it does."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -62,14 +75,14 @@ class Commits:
     def land(self, delivery: Delivery, outcome: str) -> asyncio.Future[None]:
         """A future that is done when the delivery is synced, or raises NotStoredError. `outcome` is for counting."""
         done: asyncio.Future[None] = self._loop.create_future()
-        if not self._waiting and not self._in_flight:
+        if not self._waiting.done and not self._in_flight:
             self._loop.call_soon(self._commit)
-        self._waiting.append(Waiting(delivery.received_at[:10], encode(delivery), delivery.size, outcome, done))
+        self._waiting.add(delivery, outcome, done)
         return done
 
     async def close(self) -> None:
         """Finish what is in flight, close the open segment and end the thread."""
-        while self._in_flight or self._waiting:
+        while self._in_flight or self._waiting.done:
             await asyncio.sleep(0.01)
         self._work.put(None)
         await self._ended
@@ -77,33 +90,33 @@ class Commits:
     # ------------------------------------------------------------ in the event loop
 
     def _commit(self) -> None:
-        if self._waiting and not self._in_flight:
-            batch, self._waiting = self._waiting, []
+        if self._waiting.done and not self._in_flight:
+            batch, self._waiting = self._waiting, Batch()
             self._in_flight = True
             self._work.put(batch)
 
-    def _answer(self, batch: list[Waiting], why: Exception | None, seconds: float) -> None:
+    def _answer(self, batch: Batch, why: Exception | None, seconds: float) -> None:
         self._in_flight = False
-        for each in batch:
-            if each.done.done():  # its request was cancelled
+        for done in batch.done:
+            if done.done():  # its request was cancelled
                 continue
             if why is None:
-                each.done.set_result(None)
+                done.set_result(None)
             else:
-                each.done.set_exception(NotStoredError())
+                done.set_exception(NotStoredError())
         self._commit()
         self._count(batch, why, seconds)
 
-    def _count(self, batch: list[Waiting], why: Exception | None, seconds: float) -> None:
+    def _count(self, batch: Batch, why: Exception | None, seconds: float) -> None:
         metrics = self._metrics
         if why is not None:
-            metrics.count("not_stored", len(batch))
+            metrics.count("not_stored", len(batch.done))
             return
-        for outcome, number in Counter([each.outcome for each in batch]).items():
+        for outcome, number in Counter(batch.outcomes).items():
             metrics.count(outcome, number)
-        metrics.received_bytes.inc(sum([each.size for each in batch]))
+        metrics.received_bytes.inc(batch.size)
         metrics.sync_seconds.observe(seconds)
-        metrics.batch_size.observe(len(batch))
+        metrics.batch_size.observe(len(batch.done))
 
     # ------------------------------------------------------------ in the thread
 
@@ -124,11 +137,11 @@ class Commits:
         self._close_segment()
         self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
-    def _store(self, batch: list[Waiting]) -> Exception | None:
+    def _store(self, batch: Batch) -> Exception | None:
         try:
             self._require_space()
-            for day, deliveries in groupby(batch, attrgetter("day")):
-                self._landing.append(date.fromisoformat(day), [each.line for each in deliveries])
+            for day, lines in batch.days:
+                self._landing.append(date.fromisoformat(day), lines)
         except Exception as why:  # noqa: BLE001 - whatever it was, its batch is not stored and must hear so
             self._note_failure(why)
             return why
@@ -136,6 +149,9 @@ class Commits:
         return None
 
     def _require_space(self) -> None:
+        if not self._failures and monotonic() < self._look_at:
+            return
+        self._look_at = monotonic() + _LOOK_EVERY_S
         folder = self._landing.raw
         disk = os.statvfs(folder)
         if disk.f_bavail * disk.f_frsize < self._free_floor:

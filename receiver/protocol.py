@@ -127,6 +127,7 @@ class ReceiverProtocol(HttpToolsProtocol):
     _head = 0  # bytes of the headers so far
     _begun = False  # whether this chunk began the request
     _further = 0  # bytes on the wire behind the chunk that began the request
+    _thrown_away = 0
     _fault: Answer = _MALFORMED
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -143,28 +144,40 @@ class ReceiverProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf or self._wire.lingering:
+            self._throw_away(len(data))
             return
         if self.idle:
             self.idle = False
             self.since = self.loop.time()
         self._begun = False
         try:
-            self._feed(data)
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            self._feed_again(data[asked.args[0] :])
         except httptools.HttpParserError:
             self._refuse(self._fault)
         else:
             if not self._begun:
                 self._count_further(len(data))
 
-    def _feed(self, data: bytes) -> None:
-        for _ in range(_MAX_UPGRADES):
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as asked:
-                data = self._without_upgrade() + data[asked.args[0] :]
-            else:
-                return
-        raise httptools.HttpParserError("upgrades only")
+    def _throw_away(self, size: int) -> None:
+        self._thrown_away += size
+        if self._thrown_away > self.door.max_request_bytes:
+            self._wire.abort()
+
+    def _feed_again(self, rest: bytes) -> None:
+        try:
+            for _ in range(_MAX_UPGRADES):
+                rest = self._without_upgrade() + rest
+                try:
+                    self.parser.feed_data(rest)
+                except httptools.HttpParserUpgrade as asked:
+                    rest = rest[asked.args[0] :]
+                else:
+                    return
+        except httptools.HttpParserError:
+            pass
+        self._refuse(self._fault)
 
     def _without_upgrade(self) -> bytes:
         """The head once more as if no other protocol had been offered: curl offers h2c before its body, and

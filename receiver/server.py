@@ -11,7 +11,8 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from threading import Thread
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name, read when it is imported
+_METRICS_BYTES = 1 << 16  # what prometheus_client begins a file with
 _BACKLOG = 2048
 _SPARE_FILES = 64  # descriptors that are not connections
 
@@ -49,10 +51,9 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     except SettingsError as why:
         print(why, file=sys.stderr)
         return 2
-    _raise_file_limit()
     _recover(settings)
-    with _shared_metrics(settings.run) as folder, sock:
-        os.environ.update(settings.as_environ() | {_SHARED_METRICS: str(folder)})
+    os.environ.update(settings.as_environ())
+    with _shared_metrics(settings.run) if workers > 1 else nullcontext(), sock:
         log.info("listening", extra={"fields": _address(sock) | {"workers": workers, "pid": os.getpid()}})
         _run(_config(settings, workers), sock)
     log.info("stopped", extra={"fields": {"pid": os.getpid()}})
@@ -61,14 +62,16 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
 
 def application() -> "App":
     """What every worker process runs, configured by its environment alone."""
+    os.umask(0o077)
+    logs.configure()
+    _stop_with_parent()
+    settings = Settings.from_environ(os.environ)
+    settings = replace(settings, max_connections=min(settings.max_connections, _file_limit() - _SPARE_FILES))
+    shared = _reserve_metrics()
     # Not at the top: prometheus_client decides at its import whether several processes share their figures.
     from receiver.app import create_app  # noqa: PLC0415
 
-    os.umask(0o077)
-    logs.configure()
-    _raise_file_limit()
-    _stop_with_parent()
-    return create_app(Settings.from_environ(os.environ), shared_metrics=Path(os.environ[_SHARED_METRICS]))
+    return create_app(settings, shared_metrics=shared)
 
 
 def _config(settings: Settings, workers: int) -> uvicorn.Config:
@@ -93,19 +96,15 @@ def _run(config: uvicorn.Config, sock: socket.socket) -> None:
     if config.workers > 1:
         Multiprocess(config, sockets=[sock]).run()
         return
-    # uvicorn raises the signal that stopped it once more, when it is done: that is no failure.
+    server = uvicorn.Server(config)
+
+    def stop(_number: int, _frame: object) -> None:
+        server.should_exit = True
+
+    # For a signal before uvicorn listens to signals; afterwards it raises the one that stopped it once more.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    with suppress(_Leaving):
-        uvicorn.Server(config).run(sockets=[sock])
-
-
-class _Leaving(BaseException):
-    """A stop that was asked for."""
-
-
-def _leave(_number: int, _frame: object) -> None:
-    raise _Leaving
+        signal.signal(number, stop)
+    server.run(sockets=[sock])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -143,9 +142,13 @@ def _recover(settings: Settings) -> None:
         log.exception("recovery_failed")
 
 
-def _raise_file_limit() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _file_limit() -> int:
+    """How many files this process may open, once that limit is raised as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems call unlimited what they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft if soft > 0 else 1 << 20
 
 
 def _stop_with_parent() -> None:
@@ -162,7 +165,7 @@ def _stop_with_parent() -> None:
 
 
 @contextmanager
-def _shared_metrics(run: Path) -> Iterator[Path]:
+def _shared_metrics(run: Path) -> Iterator[None]:
     """A fresh folder for the workers' figures; those that killed receivers left behind are removed."""
     held = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(held, fcntl.LOCK_EX)
@@ -172,11 +175,35 @@ def _shared_metrics(run: Path) -> Iterator[Path]:
     own = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(own, fcntl.LOCK_EX)
     os.close(held)
+    os.environ[_SHARED_METRICS] = str(folder)
     try:
-        yield folder
+        yield
     finally:
+        del os.environ[_SHARED_METRICS]
         shutil.rmtree(folder, ignore_errors=True)
         os.close(own)
+
+
+def _reserve_metrics() -> Path | None:
+    """The shared folder, with this process's files in it at full length; None when there is no such folder.
+
+    prometheus_client maps sparse files into memory: on a full disk the first touch of a page would kill us.
+    """
+    if _SHARED_METRICS not in os.environ:
+        return None
+    folder = Path(os.environ[_SHARED_METRICS])
+    try:
+        for kind in ("counter", "histogram"):
+            fd = os.open(folder / f"{kind}_{os.getpid()}.db", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _METRICS_BYTES)
+            finally:
+                os.close(fd)
+    except OSError:
+        log.exception("metrics_not_shared")
+        del os.environ[_SHARED_METRICS]
+        return None
+    return folder
 
 
 def _remove_if_free(folder: Path) -> None:

@@ -1,0 +1,222 @@
+"""The data dictionary, docs/data-dictionary.md: rendered from the contract, so that it cannot say anything else."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines import contract
+from pipelines.contract import FIELDS, TABLES, Table
+
+PATH = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
+EMPTY = "(empty)"
+
+
+class Reader(NamedTuple):
+    """How a kind of value is read: in a sentence, and by example; None is NULL."""
+
+    sentence: str
+    examples: tuple[tuple[str, str | None], ...]
+
+
+# Named like the SQL macros that do it. The examples are loaded, and compared, by tests/test_docs.py.
+READERS = {
+    "as_sent": Reader(
+        "Text exactly as sent; a number becomes its plain digits.",
+        (("00110", "00110"), ("Cliente ya pagó", "Cliente ya pagó")),
+    ),
+    "read_integer": Reader("A whole number.", (("1", "1"), ("1.0", "1"), ("uno", None))),
+    "read_double": Reader("A finite number.", (("5", "5.0"), ("-0.5", "-0.5"), ("NaN", None), ("", None))),
+    "read_bool": Reader(
+        "true, 1, si, s, yes, verdadero, on or false, 0, no, n, falso, off; in any case, with or without accents.",
+        (("true", "true"), ("Sí", "true"), ("NO", "false"), ("quizá", None)),
+    ),
+    "read_local_time": Reader(
+        "YYYY-MM-DD HH:MM with optional seconds and fraction, T or a blank between: the wall clock of the place.",
+        (
+            ("2026-02-16 13:56:49", "2026-02-16 13:56:49"),
+            ("2026-02-16T13:56", "2026-02-16 13:56:00"),
+            ("0000-00-00 00:00:00", None),
+            ("16/02/2026 13:56", None),
+        ),
+    ),
+}
+
+
+class Answered(NamedTuple):
+    """How the answers of some types are read, where to, and by example; None is NULL with parse_ok false."""
+
+    types: tuple[str, ...]
+    column: str
+    sentence: str
+    examples: tuple[tuple[str, str | None], ...]
+
+
+ANSWERED = (
+    Answered(("1", "2", "7", "9"), "value_text", "Text exactly as sent; an unknown type is read the same way.",
+             (("Efectivo", "Efectivo"),)),
+    Answered(("3", "4"), "value_number",
+             "Digits, thousands in threes, a decimal point, $ or MXN in front. What could mean two things is NULL.",
+             (("1500", "1500.0000"), ("1,500.50", "1500.5000"), ("$1,500.00", "1500.0000"),
+              ("MXN 1,500", "1500.0000"), ("1.500,50", None), ("12,5", None), ("1e3", None), ("-200", None))),
+    Answered(("5",), "value_date",
+             "YYYY-MM-DD, DD/MM/YYYY, DD-MM-YYYY, a local date and time; of an instant its date in the visit's zone.",
+             (("2026-03-01", "2026-03-01"), ("01/03/2026", "2026-03-01"), ("01-03-2026", "2026-03-01"),
+              ("2026-03-01 18:00", "2026-03-01"), ("2026-03-01T03:00:00Z", "2026-02-28"), ("mañana", None))),
+    Answered(("6", "8"), "value_bool", "As booleans are read above; what is none goes to value_text.",
+             (("true", "true"), ("si", "true"), ("0", "false"))),
+    Answered(("10",), "value_time", "H:MM, HH:MM or HH:MM:SS.",
+             (("9:30", "09:30:00"), ("18:05:10", "18:05:10"), ("25:00", None))),
+)  # fmt: skip
+
+CONVENTIONS = (
+    "`source` is the name of the key that delivered the visit: one lender or Kobra account. It is part of every key.",
+    "`_id` is text, also where Kobra sends a number; `product_id` alone is a number.",
+    "`_at` is an instant, in UTC.",
+    "`_local` is the wall clock of the place of the visit, without a zone.",
+    "`pos` and `_pos` count from 1 in the order of delivery. Kobra's `order` may repeat or be absent, and `answerID` "
+    "is null for unanswered questions, so neither can be a key.",
+    "NULL is unknown, never false, 0 or an empty text. A value that cannot be read is NULL; what was sent stays in "
+    "the raw store, and for answers in `value`.",
+    "All tables exist, with all their columns, after the first load, whatever came.",
+    "What begins with `_dlt` is bookkeeping of dlt, which writes the tables.",
+)
+
+_OPENING = """\
+# Data dictionary
+
+<!-- Written by `make docs` from pipelines/contract.py: change it there. -->
+
+What is in the published file, `kobra.duckdb`, schema `kobra`, and what Kobra sends.
+How to open it: [README](../README.md#querying).
+"""
+
+_VERSIONS = """\
+## Which version of a visit is current
+
+The same visit may be delivered again. `content_hash` tells contents apart: other spacing, escaping or order of
+fields is the same content, and a content that was seen before is a duplicate that changes nothing. The current one
+among different contents of a visit, the one in `visits`, is decided by, in this order: finished or cancelled before
+open, the latest `end_local`, the one that first came in last, the greater hash. A version that sets a value to null
+clears it.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    return "\n".join(
+        (
+            _OPENING,
+            "## Conventions",
+            "",
+            *(f"- {convention}" for convention in CONVENTIONS),
+            "",
+            *_tables(),
+            _VERSIONS,
+            *_payload(),
+            *_section("Products", ("product_id", "name"), _pairs(contract.PRODUCTS)),
+            *_reading(),
+            *_section("Reasons for rejection", ("reason", "meaning"), _pairs(contract.REJECTS)),
+            "A rejected delivery is listed in `rejects`; its bytes stay in the raw store.",
+            "",
+        )
+    )
+
+
+def write(path: Path = PATH) -> None:
+    """Write the page to its place."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(render(), encoding="utf-8")
+
+
+def _tables() -> Iterator[str]:
+    rows = ((f"[`{table.name}`](#{table.name})", table.grain, _code(table.key)) for table in TABLES.values())
+    yield from _section("Tables", ("table", "one row", "key"), rows)
+    for table in TABLES.values():
+        yield from _table(table)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"### {table.name}"
+    yield ""
+    yield f"One row: {table.grain}. Key: {_code(table.key)}."
+    yield ""
+    rows = ((f"`{column.name}`", column.type, column.meaning, column.source) for column in table.columns)
+    yield from _grid(("column", "type", "meaning", "source"), rows)
+
+
+def _payload() -> Iterator[str]:
+    visit_id = next(column for column in TABLES["visits"].columns if column.name == "visit_id")
+    fields = (
+        (_code(field.spellings), f"`{field.column}`", field.type, field.meaning, field.source, f"`{field.reader}`")
+        for field in FIELDS
+    )
+    first = (
+        _code(contract.VISIT_ID),
+        "`visit_id`",
+        visit_id.type,
+        visit_id.meaning,
+        visit_id.source,
+        "trimmed; blank: rejected",
+    )
+    yield "## What Kobra sends"
+    yield ""
+    yield "One JSON object a visit. Where a field has several spellings, the first one with a value counts."
+    yield ""
+    yield from _grid(("field", "column", "type", "meaning", "source", "read"), (first, *fields))
+    yield f"`{contract.CHECKLIST}` becomes `questions` and `answers`; `{contract.PHONES}` and `{contract.EMAILS}`"
+    yield "become the tables of these names. Each is a list, an object keyed by position, null or absent."
+    yield "A phone or an e-mail is text, or an object whose first field of these counts:"
+    yield f"{_code(contract.PHONE_KEYS)} for phones, {_code(contract.EMAIL_KEYS)} for e-mails."
+    yield ""
+
+
+def _reading() -> Iterator[str]:
+    yield "## How values are read"
+    yield ""
+    rows = ((f"`{name}`", each.sentence, _shown(each.examples)) for name, each in READERS.items())
+    yield from _grid(("read", "what is read", "examples"), rows)
+    yield "Answers are read by their type:"
+    yield ""
+    types = contract.ANSWER_TYPES
+    yield from _grid(
+        ("answer_type_id", "column", "what is read", "examples"),
+        (
+            (", ".join(f"{key} {types[key]}" for key in each.types), f"`{each.column}`", each.sentence,
+             _shown(each.examples))
+            for each in ANSWERED
+        ),
+    )  # fmt: skip
+
+
+def _section(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"## {title}"
+    yield ""
+    yield from _grid(head, rows)
+
+
+def _grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield _row(head)
+    yield _row("---" for _ in head)
+    yield from map(_row, rows)
+    yield ""
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _pairs(meanings: Mapping[Any, str]) -> Iterator[tuple[str, str]]:
+    return ((f"`{key}`", meaning) for key, meaning in meanings.items())
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _shown(examples: Iterable[tuple[str, str | None]]) -> str:
+    return " · ".join(f"`{sent or EMPTY}` → {'NULL' if read is None else f'`{read}`'}" for sent, read in examples)
+
+
+if __name__ == "__main__":
+    write(*map(Path, sys.argv[1:2]))

@@ -1,0 +1,185 @@
+"""A load that is killed anywhere is made good by the next one: the tables of an undisturbed run."""
+
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pytest
+from interruptions import DIED, Plan, finish, start
+from kobra_home import Home, Post, encoded, later, small
+
+from pipelines.sample import deliveries
+
+KILLS = int(os.environ.get("KOBRA_KILLS", "8"))  # 60 for a long look
+SEGMENTS, DELIVERIES = 4, 240
+QUERIES = 24  # statements that dlt sends for a page, about
+Rows = dict[str, Counter[tuple[Any, ...]]]
+
+
+def everything(database: Path) -> Rows:
+    """All rows of all tables; not when they were loaded, nor dlt's own columns."""
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{database}' as w (read_only); set timezone = 'UTC'")
+        columns: dict[str, list[str]] = {}
+        for table, column in connection.execute(
+            "select table_name, column_name from duckdb_columns() "
+            "where database_name = 'w' and schema_name = 'kobra' and column_name <> 'loaded_at' and column_name not like '\\_dlt%' escape '\\' "
+            "and table_name not like '\\_dlt%' escape '\\' order by all"
+        ).fetchall():
+            columns.setdefault(table, []).append(column)
+        return {
+            table: Counter(connection.execute(f"select {', '.join(names)} from w.kobra.{table}").fetchall())
+            for table, names in columns.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which many visits come again, changed or not, in other segments and out of order."""
+    home = Home(tmp_path_factory.mktemp("raw"))
+    posts = [
+        Post(sent.body, later(seconds=n)) for n, sent in enumerate(islice(deliveries(DELIVERIES, seed=3), DELIVERIES))
+    ]
+    posts += [
+        Post(encoded(small(f"v{n % 30}", comment=f"c{n % 4}", phones=[str(n)] * (n % 3))), later(minutes=n))
+        for n in range(160)
+    ]
+    posts += [Post(b"", later(hours=3)), Post(b"{", later(hours=4))]
+    Random(5).shuffle(posts)
+    for first in range(SEGMENTS):
+        home.land(*posts[first::SEGMENTS])
+    return home.raw
+
+
+@pytest.fixture(scope="module")
+def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    path = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(raw, path / "raw")
+    assert finish(path, Plan()) == 0
+    return everything(path / "warehouse" / "kobra.duckdb")
+
+
+@pytest.fixture
+def home(raw: Path, tmp_path: Path) -> Home:
+    shutil.copytree(raw, tmp_path / "raw")
+    return Home(tmp_path)
+
+
+def assert_made_good(home: Home, undisturbed: Rows) -> None:
+    assert finish(home.path, Plan()) == 0
+    assert differences(everything(home.warehouse.published), undisturbed) == {}
+    assert {path.name for path in home.warehouse.folder.iterdir()} <= {
+        "kobra.duckdb", "working.duckdb", "working.duckdb.wal", "taken.json", ".lock", ".spill",
+    }  # fmt: skip
+
+
+def differences(found: Rows, expected: Rows) -> dict[str, list[Any]]:
+    """By table some rows that are in one only."""
+    assert found.keys() == expected.keys()
+    return {
+        table: [*(found[table] - expected[table]).items(), *(expected[table] - found[table]).items()][:4]
+        for table in expected
+        if found[table] != expected[table]
+    }
+
+
+def test_the_undisturbed_run_takes_several_pages_and_all_kinds_of_outcomes(undisturbed: Rows) -> None:
+    assert sum(undisturbed["segments"].values()) == SEGMENTS
+    assert sum(undisturbed["deliveries"].values()) == DELIVERIES + 162
+    assert all(undisturbed.values())
+
+
+@pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
+def test_killed_twice_at_any_moment_then_run_once_is_as_if_nothing_had_happened(
+    home: Home, undisturbed: Rows, seed: int
+) -> None:
+    chance = Random(seed * 7919 + KILLS)
+    for _ in range(2):
+        process = start(home.path, Plan())
+        time.sleep(chance.uniform(0.05, 1.6))
+        with suppress(ProcessLookupError):
+            os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        process.close()
+    assert_made_good(home, undisturbed)
+
+
+# Spread over the statements of the second page, where there is something to spoil.
+@pytest.mark.parametrize("number", range(QUERIES + 8, 2 * QUERIES + 8, max(1, QUERIES * 2 // KILLS)))
+def test_killed_between_the_commits_of_two_tables_then_run_is_as_if_nothing_had_happened(
+    home: Home, undisturbed: Rows, number: int
+) -> None:
+    assert finish(home.path, Plan(dies_in_query=number)) == DIED
+    assert_made_good(home, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        ("pipelines.flatten", "compare", 2),
+        ("pipelines.flatten", "stage", 3),
+        ("pipelines.warehouse", "_Loads.load", 2),
+        ("pipelines.warehouse", "_sync", 1),
+        ("pipelines.warehouse", "Warehouse._publish", 1),
+    ],
+    ids=lambda moment: moment[1],
+)
+def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
+    home: Home, undisturbed: Rows, moment: tuple[str, str, int]
+) -> None:
+    assert finish(home.path, Plan(dies_after=moment)) == DIED
+    assert_made_good(home, undisturbed)
+
+
+def believe_every_segment() -> None:
+    """A loader that takes a segment for loaded as soon as its row is there."""
+    from pipelines import warehouse  # noqa: PLC0415
+
+    def taken(connection: Any) -> list[str]:
+        there = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = 'segments'"
+        if connection.execute(there).fetchone() != (1,):
+            return []
+        return [name for (name,) in connection.execute("select segment from kobra.segments").fetchall()]
+
+    warehouse._taken = taken
+
+
+def test_a_loader_that_believes_what_an_unfinished_load_wrote_is_caught(
+    raw: Path, undisturbed: Rows, tmp_path: Path
+) -> None:
+    for number in range(2 * QUERIES + 3, QUERIES, -1):
+        home = Home(tmp_path / str(number))
+        shutil.copytree(raw, home.raw)
+        assert finish(home.path, Plan(dies_in_query=number)) == DIED
+        assert finish(home.path, Plan(patch=believe_every_segment)) == 0
+        if differences(everything(home.warehouse.published), undisturbed):
+            return
+    pytest.fail("no moment of death told the broken loader from a sound one")
+
+
+def test_of_four_loads_at_once_one_works_and_the_others_say_so_and_change_nothing(
+    home: Home, undisturbed: Rows
+) -> None:
+    with home.warehouse.lock():
+        before = {path.name for path in home.warehouse.folder.iterdir()}
+        began = time.monotonic()
+        others = [start(home.path, Plan()) for _ in range(3)]
+        for process in others:
+            process.join()
+        assert [process.exitcode for process in others] == [75] * 3
+        assert time.monotonic() - began < 5
+        assert {path.name for path in home.warehouse.folder.iterdir()} == before == {".lock"}
+        assert "another run holds the lock" in (home.path / "run.log").read_text()
+    four = [start(home.path, Plan()) for _ in range(4)]
+    for process in four:
+        process.join()
+    assert sorted(process.exitcode or 0 for process in four) == [0, 75, 75, 75]
+    assert differences(everything(home.warehouse.published), undisturbed) == {}

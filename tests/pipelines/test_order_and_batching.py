@@ -1,0 +1,136 @@
+"""Any order, any batching, any number of resends: the same tables."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import oracle
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from kobra_home import NOON, Home, Post, instant, micros
+
+from pipelines import pages
+from receiver import landing
+
+EXAMPLES = os.environ.get("KOBRA_EXAMPLES")  # 1000 for a long look, a new one every time
+MOMENTS = [NOON + timedelta(microseconds=step) for step in (0, 1, 2, 999, 1000, 60_000_000)]
+WORDS = ("Titular", "Sí", "", "Ñandú 👍", "a/b")
+answer_lists = st.lists(st.lists(st.sampled_from(WORDS), max_size=2), max_size=3)
+optional = st.sampled_from([None, True, False])
+
+
+class Batch(NamedTuple):
+    """Segments that one load finds waiting."""
+
+    segments: list[list[landing.Delivery]]
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> dict[str, Any]:
+    end = draw(st.sampled_from([None, "0000-00-00 00:00:00", "2026-03-01 10:00:00", "2026-03-01 10:00:01"]))
+    payload: dict[str, Any] = {"finished": draw(optional), "cancelled": draw(optional), "endDate": end}
+    payload["tagName"] = draw(st.sampled_from([None, *WORDS]))
+    checklist = draw(st.none() | answer_lists)
+    payload["checklist"] = checklist and [
+        {"questionName": f"¿{place}?", "answers": [{"value": value} for value in values]}
+        for place, values in enumerate(checklist)
+    ]
+    payload["phones"] = draw(st.none() | st.lists(st.sampled_from(["1", "2"]), max_size=2))
+    return payload
+
+
+@st.composite
+def bodies(draw: st.DrawFn, payload: dict[str, Any]) -> bytes:
+    """The same content in one of the ways in which it may be written."""
+    keys = draw(st.permutations(sorted(payload)))
+    text = json.dumps(
+        {key: payload[key] for key in keys},
+        ensure_ascii=draw(st.booleans()),
+        indent=draw(st.sampled_from([None, 1])),
+    )
+    return (text.replace("/", "\\/") if draw(st.booleans()) else text).encode()
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Post]:
+    """Everything that came of a few visits, from two lenders that use the same ids."""
+    posts = []
+    for visit_id in "AB"[: draw(st.integers(1, 2))]:
+        contents = [
+            {"visitID": visit_id, **payload} for payload in draw(st.lists(payloads(), min_size=1, max_size=4))
+        ]
+        for content in draw(st.lists(st.sampled_from(contents), min_size=1, max_size=6)):
+            posts.append(
+                Post(draw(bodies(content)), draw(st.sampled_from(MOMENTS)), draw(st.sampled_from(["a", "a", "b"])))
+            )
+    if draw(st.booleans()):
+        posts.append(Post(b"{", draw(st.sampled_from(MOMENTS)), "a"))
+    return posts
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Batch]:
+    """Many visits' histories, shuffled into segments, the segments spread over loads."""
+    several = draw(st.lists(histories(), min_size=1, max_size=12))
+    posts = [
+        post._replace(body=post.body.replace(b'"visitID": "', b'"visitID": "%d-' % number))
+        for number, history in enumerate(several)
+        for post in history
+    ]
+    tails = draw(st.permutations(range(len(posts))))
+    records = [
+        landing.delivery(landing.delivery_id(micros(post.at), tail), instant(post.at), post.source, post.body)
+        for post, tail in zip(draw(st.permutations(posts)), tails, strict=True)
+    ]
+    cuts = sorted(draw(st.lists(st.integers(0, len(records)), max_size=2)))
+    segments = [records[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(records)], strict=True)]
+    found: list[Batch] = [Batch([])]
+    for segment in segments:
+        if found[-1].segments and draw(st.booleans()):
+            found.append(Batch([]))
+        found[-1].segments.append(segment)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pages() -> Iterator[None]:
+    """Every segment a page of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "PAGE_DELIVERIES", 1)
+        yield
+
+
+@settings(
+    max_examples=int(EXAMPLES or 20),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],  # finding the smallest takes minutes
+    suppress_health_check=list(HealthCheck),
+)
+@given(batches())
+def test_any_order_and_any_batching_of_any_resends_gives_the_tables_of_the_definitions(given: list[Batch]) -> None:
+    with TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        arrivals = []
+        for batch in given:
+            for segment in batch.segments:
+                home.land_records(segment)
+                arrivals += map(oracle.arrival, segment)
+            home.run()
+            expected, rows = oracle.tables(arrivals), found(home)
+            for table in oracle.TABLES:
+                assert rows[table] == expected[table]
+            assert home.values("select segment from segments order by all") == [
+                landing.identity(path) for path in home.segments()
+            ]
+
+
+def found(home: Home) -> oracle.Rows:
+    with home.reading() as connection:
+        return {name: sorted(connection.execute(query).fetchall(), key=repr) for name, query in oracle.TABLES.items()}

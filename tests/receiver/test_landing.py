@@ -1,0 +1,249 @@
+"""The raw store: what was landed is read back whatever happened to its neighbours."""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver import landing
+from receiver.landing import Damage, Landed, Landing, Stamps
+
+DAY = date(2026, 5, 4)
+BODIES = [b'{"visitID":1}', b'{"client":"Jos\xe9"}', b'{"note":"a\\nb\xe2\x80\xa8"}\r\n', b""]
+
+
+def lines(bodies: Sequence[bytes]) -> list[bytes]:
+    stamps = Stamps()
+    return [landing.encode(landing.delivery(*stamps.next(), "lender_a", body)) for body in bodies]
+
+
+def segment(folder: Path, content: bytes) -> Path:
+    path = folder / f"{landing.PARTITION}{DAY}" / "20260504T120000000000Z.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def found_in(path: Path) -> tuple[list[bytes], list[Damage]]:
+    found = list(landing.read(path))
+    bodies = [each.delivery.exact_body() for each in found if isinstance(each, Landed)]
+    return bodies, [each for each in found if isinstance(each, Damage)]
+
+
+def test_every_body_comes_back_exactly(tmp_path: Path) -> None:
+    store = Landing(tmp_path)
+    every_byte = [bytes([number]) for number in range(256)]
+    store.append(DAY, lines([*BODIES, *every_byte]))
+    store.close()
+    (path,) = landing.closed(tmp_path).values()
+    assert found_in(path) == ([*BODIES, *every_byte], [])
+
+
+def test_a_segment_cut_anywhere_loses_only_what_was_cut(tmp_path: Path) -> None:
+    written = lines(BODIES)
+    content = b"".join(written)
+    ends = [sum(map(len, written[: number + 1])) for number in range(len(written))]
+    for cut in range(len(content)):
+        bodies, damage = found_in(segment(tmp_path, content[:cut]))
+        whole = sum(end <= cut for end in ends)
+        begins = ends[whole - 1] if whole else 0
+        assert bodies == BODIES[:whole]
+        assert [(each.offset, each.records) for each in damage] == ([(begins, 1)] if cut > begins else [])
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
+def test_a_flipped_byte_anywhere_loses_one_record_and_is_reported_once(tmp_path: Path, flip: int) -> None:
+    written = lines(BODIES)
+    content = b"".join(written)
+    begins = [sum(map(len, written[:number])) for number in range(len(written))]
+    for at in range(len(content)):
+        flipped = content[:at] + bytes([content[at] ^ flip]) + content[at + 1 :]
+        bodies, damage = found_in(segment(tmp_path, flipped))
+        hit = max(number for number, begin in enumerate(begins) if begin <= at)
+        assert bodies == BODIES[:hit] + BODIES[hit + 1 :], at
+        assert [(each.offset, each.records) for each in damage] == [(begins[hit], 1)], at
+
+
+def test_compressing_changes_nothing_for_readers(tmp_path: Path) -> None:
+    path = segment(tmp_path, b"".join(lines(BODIES * 3000)))
+    before = list(landing.read(path))
+    compressed = landing.compress(path)
+    assert list(landing.read(compressed)) == before
+    assert landing.identity(compressed) == landing.identity(path)
+    assert not path.exists()
+
+
+def test_damage_in_a_compressed_segment_stays_in_its_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "_FRAME_BYTES", 1000)
+    bodies = [b'{"visitID":%d}' % number for number in range(100)]
+    compressed = landing.compress(segment(tmp_path, b"".join(lines(bodies))))
+    content = compressed.read_bytes()
+    frames = [at for at, _ in landing._frames(content)]
+    assert len(frames) > 5
+    at = (frames[2] + frames[3]) // 2
+    compressed.write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+    read, damage = found_in(compressed)
+    assert [each.offset for each in damage] == [frames[2]]
+    assert len(read) > 70
+    assert read == [body for body in bodies if body in read]
+
+
+def test_a_compressed_segment_that_was_cut_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "_FRAME_BYTES", 1000)
+    compressed = landing.compress(segment(tmp_path, b"".join(lines(BODIES * 20))))
+    content = compressed.read_bytes()
+    frames = {at for at, _ in landing._frames(content)}
+    for cut in range(1, len(content)):
+        compressed.write_bytes(content[:cut])
+        _, damage = found_in(compressed)
+        assert damage or cut in frames, cut
+
+
+def test_recovery_closes_an_orphan_and_keeps_what_it_cuts(tmp_path: Path) -> None:
+    whole = b"".join(lines(BODIES))
+    path = segment(tmp_path, whole + b'{"crc32":"12')
+    orphan = path.rename(path.with_name(path.name + ".open"))
+    assert landing.recover(tmp_path) == [landing.Recovered(landing.identity(orphan), 12)]
+    assert found_in(path) == (BODIES, [])
+    assert path.with_name(landing.identity(path) + ".torn").read_bytes() == b'{"crc32":"12'
+    assert landing.recover(tmp_path) == []
+
+
+def test_recovery_leaves_a_segment_alone_while_it_is_written(tmp_path: Path) -> None:
+    store = Landing(tmp_path)
+    store.append(DAY, lines(BODIES))
+    assert landing.recover(tmp_path) == []
+    store.append(DAY, lines(BODIES))
+    store.close()
+    assert found_in(next(iter(landing.closed(tmp_path).values()))) == (BODIES * 2, [])
+
+
+def test_recoveries_that_race_close_every_orphan_once(tmp_path: Path) -> None:
+    folder = segment(tmp_path, b"").parent
+    for number in range(30):
+        (folder / f"20260504T12000001{number:04d}Z.jsonl.open").write_bytes(lines(BODIES[:1])[0] + b"torn")
+    with ThreadPoolExecutor(8) as pool:
+        rounds = [pool.submit(landing.recover, tmp_path) for _ in range(8)]
+    recovered = [each for one in rounds for each in one.result()]
+    assert len(recovered) == len({each.segment for each in recovered}) == 30
+    assert len(landing.closed(tmp_path)) == 31
+    assert landing.open_in(folder) == []
+
+
+def failing_once(error: int) -> Callable[[int, Sequence[bytes]], int]:
+    """Writes as always, except that the second time half is written and then comes the error."""
+    honest, calls = landing.write_synced, iter(range(100))
+
+    def write(fd: int, buffers: Sequence[bytes]) -> int:
+        if next(calls) != 1:
+            return honest(fd, buffers)
+        half = b"".join(buffers)[: sum(map(len, buffers)) // 2]
+        if not error:
+            return os.write(fd, half)
+        os.write(fd, half)
+        raise OSError(error, os.strerror(error))
+
+    return write
+
+
+@pytest.mark.parametrize("error", [0, errno.EIO, errno.ENOSPC], ids=["short", "EIO", "ENOSPC"])
+def test_after_a_failed_write_the_segment_is_poisoned_and_the_next_begins_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    monkeypatch.setattr(landing, "write_synced", failing_once(error))
+    store = Landing(tmp_path)
+    store.append(DAY, lines(BODIES[:1]))
+    with pytest.raises(OSError):  # noqa: PT011 - whichever it was
+        store.append(DAY, lines(BODIES[1:2]))
+    store.append(DAY, lines(BODIES[2:3]))
+    store.close()
+    landing.recover(tmp_path)
+    kept = [found_in(path) for path in landing.closed(tmp_path).values()]
+    assert kept == [(BODIES[:1], []), (BODIES[2:3], [])]
+
+
+def test_a_disk_that_refuses_for_long_does_not_fill_with_empty_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_fd: int, _buffers: Sequence[bytes]) -> int:
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(landing, "write_synced", refuse)
+    store = Landing(tmp_path)
+    for _ in range(5):
+        with pytest.raises(OSError, match="no"):
+            store.append(DAY, lines(BODIES[:1]))
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_what_is_written_is_synced_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("fdatasync", "fsync"):
+        honest = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda fd, honest=honest: calls.append("sync") or honest(fd))
+    write = os.pwritev
+
+    def pwritev(fd: int, buffers: Sequence[bytes], offset: int, flags: int) -> int:
+        assert flags == os.RWF_DSYNC
+        calls.append("sync")
+        return write(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    store = Landing(tmp_path)
+    store.append(DAY, lines(BODIES))
+    calls.clear()
+    for _ in range(3):
+        store.append(DAY, lines(BODIES))
+    assert calls == ["sync"] * 3
+    store.close()
+
+
+def test_more_deliveries_than_one_system_call_takes_are_landed_together(tmp_path: Path) -> None:
+    bodies = [b'{"visitID":%d}' % number for number in range(3000)]
+    store = Landing(tmp_path)
+    store.append(DAY, lines(bodies))
+    store.close()
+    assert found_in(next(iter(landing.closed(tmp_path).values()))) == (bodies, [])
+
+
+def test_segments_close_by_size_by_age_and_at_the_change_of_the_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(landing, "monotonic", lambda: now[0])
+    store = Landing(tmp_path, max_bytes=500, max_age_s=60)
+    for day in (DAY, DAY, DAY, DAY + timedelta(days=1)):
+        store.append(day, lines([b'{"pad":"%b"}' % (b"x" * 300)]))
+    now[0] += 61
+    store.close_if_due()
+    sizes = [len(found_in(path)[0]) for path in landing.closed(tmp_path).values()]
+    assert sizes in ([2, 1, 1], [1, 1, 1, 1])
+    assert [path.name for path in landing.partitions(tmp_path)] == [
+        "received_date=2026-05-04",
+        "received_date=2026-05-05",
+    ]
+    assert store.open_age_s == 0
+
+
+def test_segment_names_never_run_backwards_even_when_the_clock_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [datetime(2026, 5, 4, 12, tzinfo=UTC)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return clock[0]
+
+    monkeypatch.setattr(landing, "datetime", Clock)
+    store = Landing(tmp_path)
+    for number in range(6):
+        clock[0] -= timedelta(hours=1)
+        store.append(DAY, lines([b'{"visitID":%d}' % number]))
+        store.close()
+    order = [found_in(path)[0] for path in landing.closed(tmp_path).values()]
+    assert order == [[b'{"visitID":%d}' % number] for number in range(6)]

@@ -1,0 +1,291 @@
+"""What the documents promise: their commands run, their tables are complete, the dictionary is the contract's."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+import pytest
+
+from pipelines import cli, contract, dictionary
+from pipelines.contract import ANSWER_TYPES, FIELDS
+from pipelines.history import bring_in
+from pipelines.warehouse import Warehouse
+from receiver import app, landing, protocol
+from receiver.answers import Answer
+from receiver.judge import FAULTS
+from receiver.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+KEY = "the-key-that-you-gave-kobra"
+
+
+class Block(NamedTuple):
+    """A fenced block of the README: its language, what else its fence says, its text."""
+
+    language: str
+    mark: str
+    text: str
+
+
+BLOCKS = [Block(*found) for found in re.findall(r"^```(\w*) ?([^\n]*)\n(.*?)^```$", README, re.M | re.S)]
+TESTED = [block for block in BLOCKS if block.mark == "tested"]
+
+
+def only_block(mark: str) -> str:
+    (block,) = (block for block in BLOCKS if block.mark == mark)
+    return block.text
+
+
+def rows_under(*head: str) -> list[list[str]]:
+    """The rows of the README's table with this head."""
+    lines = README.split(f"| {' | '.join(head)} |\n", 1)[1].splitlines()[1:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+class Shown(NamedTuple):
+    """A folder in which the demo has run as the README says, and what it printed."""
+
+    folder: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / ".venv").symlink_to(sys.prefix)
+    return Shown(folder, run(folder, "sh", ".venv/bin/kobra demo"))
+
+
+def run(folder: Path, language: str, text: str) -> str:
+    """Run a block as a reader would; what it printed. Nothing may fail, and nothing may be complained of."""
+    if language == "sql":
+        # Statement for statement, as the DuckDB CLI does.
+        program = "import sys, duckdb\nfor part in duckdb.extract_statements(sys.argv[1]):\n"
+        command = [sys.executable, "-c", program + "    print(duckdb.execute(part).fetchall())", text]
+    elif language == "python":
+        command = [sys.executable, "-c", text]
+    else:
+        command = ["bash", "-euo", "pipefail", "-c", text]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"\d+\.\d s\b", "… s", text)
+
+
+# ---------------------------------------------------------------- the README
+
+
+def test_the_demo_prints_what_the_readme_shows(shown: Shown) -> None:
+    assert without_times(shown.printed) == without_times(only_block("printed by kobra demo"))
+
+
+@pytest.mark.parametrize("block", TESTED, ids=lambda block: f"{block.language}-{TESTED.index(block)}")
+def test_what_the_readme_says_to_type_works(shown: Shown, block: Block) -> None:
+    assert run(shown.folder, block.language, block.text).strip()
+
+
+def test_the_readme_has_blocks_to_test() -> None:
+    assert {block.language for block in TESTED} == {"sh", "sql", "python"}
+    assert {mark for _, mark, _ in BLOCKS} == {"", "tested", "tested with a receiver", "printed by kobra demo"}
+
+
+def test_the_schema_is_ambiguous_where_the_readme_says_so(shown: Shown) -> None:
+    with (
+        duckdb.connect(str(shown.folder / "kobra-demo/warehouse/kobra.duckdb"), read_only=True) as alone,
+        pytest.raises(duckdb.BinderException, match="Ambiguous"),
+    ):
+        alone.execute("from kobra.visits")
+
+
+def test_the_pattern_of_the_readme_reads_closed_segments_and_no_open_one(shown: Shown, tmp_path: Path) -> None:
+    (pattern,) = set(re.findall(r"'kobra-demo/(raw/\S*)'", README))
+    (segment,) = (shown.folder / "kobra-demo/raw").glob("*/*.jsonl")
+    day = tmp_path / "raw" / segment.parent.name
+    day.mkdir(parents=True)
+    line = segment.read_bytes().splitlines(keepends=True)[0]
+    (day / "1.jsonl").write_bytes(line)
+    (day / "2.jsonl").write_bytes(line * 2)
+    landing.compress(day / "2.jsonl")
+    (day / "3.jsonl.open").write_bytes(line[:-20])
+    (day / "4.torn").write_bytes(line[:20])
+    assert duckdb.execute(f"select count(*) from read_json('{tmp_path}/{pattern}')").fetchone() == (3,)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_receiver_answers_what_the_readme_shows(tmp_path: Path) -> None:
+    assert f'KOBRA_API_KEYS="lender_a:{KEY}"\n.venv/bin/kobra serve --port 8000\n' in README
+    with receiver(tmp_path, f"lender_a:{KEY}") as port:
+        printed = run(tmp_path, "sh", only_block("tested with a receiver").replace(":8000/", f":{port}/"))
+    answered = [json.loads(part) for part in re.findall(r"\{.*?\}", printed)]
+    (block,) = (block.text for block in BLOCKS if block.language == "json")
+    expected = [json.loads(line) for line in block.splitlines()]
+    assert [list(answer) for answer in answered] == [list(answer) for answer in expected]
+    assert [answer["status"] for answer in answered] == [answer["status"] for answer in expected]
+
+
+@contextmanager
+def receiver(home: Path, keys: str) -> Iterator[int]:
+    environ = os.environ | {"KOBRA_HOME": str(home), "KOBRA_API_KEYS": keys}
+    command = [str(Path(sys.prefix) / "bin" / "kobra"), "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            events = (json.loads(line) for line in process.stderr)
+            yield next(event["port"] for event in events if event["event"] == "listening")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    (commands,) = (
+        action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )  # fmt: skip
+    return dict(commands.choices)
+
+
+def test_every_command_is_documented_and_every_documented_one_exists() -> None:
+    documented = [row[0].strip("`").removeprefix("kobra ") for row in rows_under("command", "what it does")]
+    assert documented == list(parsers())
+
+
+def test_every_option_is_documented_and_every_documented_one_exists() -> None:
+    for command, what in rows_under("command", "what it does"):
+        parser = parsers()[command.strip("`").removeprefix("kobra ")]
+        options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+        assert set(re.findall(r"--[a-z-]+", what)) == options, command
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = {variable.strip("`"): default.strip("`") for variable, default, _ in rows_under(
+        "variable", "default", "meaning")}  # fmt: skip
+    defaults = Settings().as_environ()
+    assert documented == {name: defaults.get(name, "") for name in documented}
+    assert set(documented) == {f"KOBRA_{name.upper()}" for name in Settings.__dataclass_fields__}
+
+
+def test_every_variable_that_the_code_reads_is_in_the_readme() -> None:
+    code = [path for package in ("receiver", "pipelines") for path in (ROOT / package).glob("*.py")]
+    read = {name for path in code for name in re.findall(r'"(KOBRA_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
+    assert {name for name in read if f"`{name}`" not in README} == set()
+
+
+def test_every_answer_of_the_receiver_is_documented() -> None:
+    documented = {
+        (int(status), code)
+        for status, codes, _ in rows_under("status", "error", "when")
+        for code in (re.findall(r"`(\w+)`", codes) or ["stored"])
+    }
+    answers = [each for module in (app, protocol) for each in vars(module).values() if isinstance(each, Answer)]
+    assert documented == {(each.status, each.code) for each in answers} | {(400, fault) for fault in FAULTS}
+
+
+def test_every_exit_code_is_documented() -> None:
+    documented = {int(code) for code, _ in rows_under("exit code", "meaning")}
+    assert documented == {cli.OK, cli.FAILED, cli.USAGE, cli.BUSY}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!https?:)([^)#]*)", page.read_text(encoding="utf-8")):
+            assert not link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+# ---------------------------------------------------------------- the Makefile
+
+
+def test_every_make_target_says_what_it_is_for_and_the_pages_name_no_other() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split())  # type: ignore[index]
+    helped = set(re.findall(r"^([a-z-]+):.*## \S", text, re.M))
+    assert helped == phony
+    for page in PAGES:
+        assert set(re.findall(r"`make ([a-z-]+)`", page.read_text(encoding="utf-8"))) <= phony, page.name
+
+
+# ---------------------------------------------------------------- the data dictionary
+
+
+def test_the_data_dictionary_says_what_the_contract_says() -> None:
+    on_disk = dictionary.PATH.read_text(encoding="utf-8")
+    assert on_disk == dictionary.render(), "run `make docs`"
+
+
+def test_the_published_tables_are_those_of_the_dictionary(shown: Shown) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{shown.folder}/kobra-demo/warehouse/kobra.duckdb' as w (read_only)")
+        found = connection.execute(
+            "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns()"
+            " where database_name = 'w' and schema_name = 'kobra'"
+            " and not starts_with(table_name, '_dlt') and column_name <> '_dlt_id'"
+            " group by all"
+        ).fetchall()
+    expected = {
+        name: {(column.name, str(column.type)) for column in table.columns} for name, table in contract.TABLES.items()
+    }
+    assert {name: set(columns) for name, columns in found} == expected
+
+
+def test_every_reader_and_every_answer_type_is_explained() -> None:
+    assert {field.reader for field in FIELDS} == dictionary.READERS.keys()
+    assert sorted(key for each in dictionary.ANSWERED for key in each.types) == sorted(ANSWER_TYPES)
+
+
+def test_values_are_read_as_the_examples_of_the_dictionary_say(tmp_path: Path) -> None:
+    fields = {name: next(f for f in reversed(FIELDS) if f.reader == name) for name in dictionary.READERS}
+    examples = [
+        (fields[name], *example) for name, reader in dictionary.READERS.items() for example in reader.examples
+    ]
+    answers = [
+        (kind, each.column, *example)
+        for each in dictionary.ANSWERED
+        for kind in each.types
+        for example in each.examples
+    ]
+    visits = [
+        {"visitID": f"F{number}", field.spellings[0]: sent} for number, (field, sent, _) in enumerate(examples)
+    ] + [
+        {"visitID": f"A{number}", "checklist": [{"answers": [{"answerTypeID": int(kind), "value": sent}]}]}
+        for number, (kind, _, sent, _) in enumerate(answers)
+    ]
+    file = tmp_path / "visits.ndjson"
+    file.write_text("\n".join(map(json.dumps, visits)))
+    with loaded(tmp_path, file) as connection:
+        for number, (field, sent, read) in enumerate(examples):
+            query = f"select {field.column}::varchar from w.kobra.visits where visit_id = 'F{number}'"
+            assert connection.execute(query).fetchone() == (read,), (field.reader, sent)
+        for number, (kind, column, sent, read) in enumerate(answers):
+            query = f"select {column}::varchar, parse_ok from w.kobra.answers where visit_id = 'A{number}'"
+            assert connection.execute(query).fetchone() == (read, read is not None), (kind, sent)
+
+
+@contextmanager
+def loaded(home: Path, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    warehouse = Warehouse(home)
+    bring_in(warehouse.raw, [file], "lender")
+    with warehouse.lock():
+        warehouse.run()
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{warehouse.published}' as w (read_only)")
+        yield connection
