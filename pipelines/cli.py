@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     options = _parser().parse_args(arguments)
-    home = Path(os.environ.get("KOBRA_HOME") or "kobra-data").expanduser()
+    home = Path(os.environ.get("KOBRA_HOME", "").strip() or "kobra-data").expanduser()
     try:
         code: int = options.command(home, options)
     except BusyError as why:
@@ -238,7 +238,7 @@ def _tell(loaded: Loaded) -> None:
     if sys.stderr.isatty() and loaded.deliveries:
         print(file=sys.stderr)
     print(
-        f"{loaded.deliveries} deliveries from {loaded.segments} segments: {loaded.new} new, "
+        f"{loaded.deliveries} deliveries from {loaded.segments} segment(s): {loaded.new} new, "
         f"{loaded.duplicates} duplicates, {loaded.rejected} rejected"
         + (f"; {loaded.damaged} damaged records skipped, see kobra verify" if loaded.damaged else "")
     )

@@ -147,7 +147,7 @@ TABLES = {
         )),
         Table("rejects", "one delivery that could not become a visit", ("delivery_id",), (
             _DELIVERY_ID, _SOURCE, _RECEIVED_AT,
-            Column("reason", Type.TEXT, "Short code: see REJECTS."),
+            Column("reason", Type.TEXT, "Short code, see reasons for rejection."),
             Column("detail", Type.TEXT, "What is wrong, without any of the content."),
             _SEGMENT, _LINE,
         )),

@@ -4,9 +4,10 @@ import gzip
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from io import BufferedReader, RawIOBase
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 import zstandard
@@ -14,6 +15,9 @@ import zstandard
 from pipelines.contract import VISIT_ID
 from receiver import landing
 from receiver.landing import Delivery, Landed
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _BATCH = 20_000
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -183,8 +187,42 @@ def _open(file: Path) -> IO[bytes]:
     if file.name.endswith(".gz"):
         return cast(IO[bytes], gzip.open(file, "rb"))
     if file.name.endswith(".zst"):
-        return cast(IO[bytes], zstandard.open(file, "rb"))
+        return BufferedReader(_Frames(file))
     return file.open("rb")
+
+
+class _Frames(RawIOBase):
+    """The text of all frames of a .zst file. Raises EOFError when it breaks off within one, as gzip does."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("rb")
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._coming, self._text = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        while not self._text and (self._coming or self._fill()):
+            frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._text = memoryview(frame.decompress(self._coming))
+            self._coming = frame.unused_data
+            self._frame = None if frame.eof else frame
+        if not self._text and self._frame:
+            raise EOFError("a frame breaks off")
+        room = memoryview(buffer)
+        length = min(len(room), len(self._text))
+        room[:length] = self._text[:length]
+        self._text = self._text[length:]
+        return length
+
+    def _fill(self) -> bool:
+        self._coming = self._file.read(1 << 16)
+        return bool(self._coming)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _is_json(text: bytes) -> bool:
@@ -207,9 +245,10 @@ def _item(place: str, text: bytes) -> Item:
         return Item(
             place, _body(fields), _received_at(fields), _text(fields["source"]) if "source" in fields else None
         )
-    except (ValueError, msgspec.DecodeError) as why:
+    except (ValueError, OverflowError, msgspec.DecodeError) as why:
         raise HistoryError(
-            f"{place} is an envelope with a fault: received_at must be an ISO 8601 instant, source and body text"
+            f"{place} is an envelope with a fault: received_at must be an ISO 8601 instant since 1970, source and "
+            "body text"
         ) from why
 
 
@@ -225,4 +264,7 @@ def _received_at(fields: dict[str, msgspec.Raw]) -> datetime | None:
     if "received_at" not in fields or bytes(fields["received_at"]) == b"null":
         return None
     instant = datetime.fromisoformat(_text(fields["received_at"]))
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    instant = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    if instant.year < 1970:
+        raise ValueError("delivery ids count from 1970")
+    return instant

@@ -1,18 +1,22 @@
 """Cut the waiting segments into pages: columns of deliveries, small enough for memory, large enough for speed."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 
 from pipelines.reading import Visit, read_body
 from receiver.landing import Damage, Delivery, identity, read, received_date
 
-PAGE_DELIVERIES = 60_000
+PAGE_DELIVERIES = 40000
 PAGE_BYTES = 160 << 20
+_ONE_PROCESS_BYTES = 8 << 20  # up to here a second process costs more than it gains
 _BATCH_ROWS = 4096  # DuckDB reads Arrow batches in parallel
 
 LINES = pa.schema(
@@ -40,8 +44,6 @@ SEGMENTS = pa.schema(
         ("damaged", pa.int64()),
     ]
 )
-
-T = TypeVar("T")
 
 
 class Taken(NamedTuple):
@@ -137,11 +139,49 @@ def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
     return columns.table()
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, the next one being made in a thread while the last one is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
-        advance: Callable[[], T | None] = lambda: next(items, None)  # noqa: E731
-        coming = thread.submit(advance)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(advance)
-            yield item
+# ---------------------------------------------------------------- in another process
+
+
+@contextmanager
+def read_ahead(segments: list[Path]) -> Iterator[Iterator[Page]]:
+    """The same pages; several are read by a process of its own, one page ahead, while the last one is loaded.
+
+    Reading holds Python's lock nearly all the time, as does dlt: side by side they would wait for each other.
+    """
+    if sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES:
+        yield pages(segments)
+        return
+    command = [sys.executable, "-m", "pipelines.pages", *map(str, segments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        try:
+            yield _received(reader.stdout)
+            reader.stdout.read()
+        except BaseException:
+            reader.kill()
+            raise
+    if reader.returncode:
+        raise RuntimeError("the process that reads the segments failed: its message stands above")
+
+
+def _received(stream: IO[bytes]) -> Iterator[Page]:
+    while head := stream.readline():
+        segments, damage = json.loads(head)
+        lines = pa.ipc.open_stream(stream).read_all()
+        yield Page(lines, [_taken(*each) for each in segments], [Damage(*each) for each in damage])
+
+
+def _taken(segment: str, day: str, *figures: int) -> Taken:
+    return Taken(segment, date.fromisoformat(day), *figures)
+
+
+def _send(page: Page, stream: IO[bytes]) -> None:
+    stream.write(json.dumps([page.segments, page.damage], default=str).encode() + b"\n")
+    with pa.ipc.new_stream(stream, LINES) as writer:
+        writer.write_table(page.lines)
+    stream.flush()
+
+
+if __name__ == "__main__":
+    for _page in pages(map(Path, sys.argv[1:])):
+        _send(_page, sys.stdout.buffer)

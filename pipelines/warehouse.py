@@ -73,12 +73,15 @@ class Warehouse:
         return self._ledger.holds(self.raw)
 
     def run(self, progress: Callable[[Loaded], None] = lambda _: None) -> Loaded:
-        """Load what waits and publish. Hold the lock."""
+        """Load what waits, publish, and compress the raw segments of past days. Hold the lock."""
         with self.open() as connection:
             seen = self._look()
             loaded = self._load(connection, seen, progress)
             self._publish(connection)
-        self._ledger.write(seen)
+        landing.compress_before(self.raw, datetime.now(UTC).date())
+        now = look(self.raw)
+        if now.closed.keys() == seen.closed.keys():
+            self._ledger.write(now)
         return loaded
 
     def load(self, progress: Callable[[Loaded], None] = lambda _: None, *, retry_rejects: bool = False) -> Loaded:
@@ -117,15 +120,15 @@ class Warehouse:
         return look(self.raw)
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
-        from pipelines.pages import ahead, pages  # noqa: PLC0415
+        from pipelines.pages import read_ahead  # noqa: PLC0415
 
         taken = set(_taken(connection))
         waiting = [path for segment, path in seen.closed.items() if segment not in taken]
         total = Loaded()
         if taken and not waiting:
             return total
-        with _Loads(self.folder, connection) as loads:
-            for page in ahead(pages(waiting)):
+        with read_ahead(waiting) as pages, _Loads(self.folder, connection) as loads:
+            for page in pages:
                 total = total.plus(loads.load(page, seen))
                 progress(total)
         return total
