@@ -2,8 +2,7 @@
 
 A page is an in-memory database attached as `page` to the warehouse's connection. `landed` holds the page's
 deliveries; the SQL below makes of them, and of what the warehouse knows already about the same visits, one
-table or view `page.<name>` for every table of schema `kobra`: the rows to write. They replace the rows that
-the predicate in SCOPES selects.
+table or view `page.<name>` for every table of schema `kobra`: the rows to write.
 """
 
 from collections.abc import Iterable, Iterator
@@ -410,12 +409,18 @@ def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[s
     return connection.execute(_MISSING, [is_clean]).fetchall()
 
 
-def stage(connection: "DuckDBPyConnection") -> None:
+def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
     """Make the rows of every table, and drop the children of the visits that are written anew."""
     connection.execute(_WRITE)
+    connection.execute(
+        "create table page.replaced as select source, visit_id from page.rewritten"
+        + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
+    )
+    if connection.execute("select count(*) from page.replaced").fetchone() == (0,):
+        return
     for table in _CHILDREN:
         connection.execute(
-            f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.rewritten)"
+            f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.replaced)"
         )
 
 

@@ -151,10 +151,15 @@ def read_ahead(segments: list[Path]) -> Iterator[Iterator[Page]]:
     if sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES:
         yield pages(segments)
         return
-    command = [sys.executable, "-m", "pipelines.pages", *map(str, segments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+    # -P: a folder called pipelines where somebody happens to stand is not ours.
+    command = [sys.executable, "-P", "-m", "pipelines.pages"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdin is not None
         assert reader.stdout is not None
         try:
+            # Not as arguments: a year of segments is more than a command line holds.
+            with reader.stdin as names:
+                names.write(json.dumps([str(path) for path in segments]).encode())
             yield _received(reader.stdout)
             reader.stdout.read()
         except BaseException:
@@ -183,5 +188,5 @@ def _send(page: Page, stream: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    for _page in pages(map(Path, sys.argv[1:])):
+    for _page in pages(map(Path, json.load(sys.stdin))):
         _send(_page, sys.stdout.buffer)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MEMORY_LIMIT = "700MB"
+_MEMORY_LIMIT = "400MB"
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 
 
@@ -88,8 +88,10 @@ class Warehouse:
         """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again.
         Hold the lock."""
         with self.open() as connection:
-            loaded = self._load(connection, self._look(), progress)
-            return loaded.plus(self._retry(connection)) if retry_rejects else loaded
+            seen = self._look()
+            if retry_rejects:
+                _forget(connection, seen)
+            return self._load(connection, seen, progress)
 
     def publish(self) -> None:
         """Put a finished copy of the working file under its public name. Hold the lock."""
@@ -132,14 +134,6 @@ class Warehouse:
                 total = total.plus(loads.load(page, seen))
                 progress(total)
         return total
-
-    def _retry(self, connection: "DuckDBPyConnection") -> Loaded:
-        from pipelines.pages import Page, lines_of  # noqa: PLC0415
-
-        seen = look(self.raw)
-        rejected = connection.execute("select segment, line from kobra.rejects").fetchall()
-        with _Loads(self.folder, connection) as loads:
-            return loads.load(Page(lines_of(_read_again(seen, rejected)), [], []), seen)
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
         import duckdb  # noqa: PLC0415
@@ -200,7 +194,7 @@ class _Loads:
                 from pipelines.pages import lines_of  # noqa: PLC0415
 
                 flatten.parse(self._connection, lines_of(_read_again(seen, missing)))
-            flatten.stage(self._connection)
+            flatten.stage(self._connection, is_clean=self._is_clean)
             self._pipeline.extract(kobra(page.segments, datetime.now(UTC), self._folder))
             self._pipeline.normalize()
             self._pipeline.load(raise_on_failed_jobs=True)
@@ -226,6 +220,17 @@ def _taken(connection: "DuckDBPyConnection") -> list[str]:
         " where _dlt_load_id in (select load_id from kobra._dlt_loads where status = 0)"
     )
     return [segment for (segment,) in rows.fetchall()]
+
+
+def _forget(connection: "DuckDBPyConnection", seen: Seen) -> None:
+    """Make the segments that hold rejected deliveries wait again. A load of them that is cut short leaves them
+    waiting, so the next one makes it good like any other."""
+    found = connection.execute("select distinct segment from kobra.rejects").fetchall()
+    rejected = {segment for (segment,) in found} & set(_taken(connection))
+    if gone := rejected - seen.closed.keys():
+        log.warning("%d segment(s) with rejects are gone from the raw store: those stay rejected", len(gone))
+    if again := sorted(rejected & seen.closed.keys()):
+        connection.execute("delete from kobra.segments where segment in (select unnest(?))", [again])
 
 
 def _read_again(seen: Seen, wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, landing.Delivery]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -91,6 +91,7 @@ class _Cycle(RequestResponseCycle):
     """uvicorn's cycle, with a short way for answers whose head is made once: one write instead of two."""
 
     _head: bytes | None = None
+    _dated: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")  # uvicorn makes a new list every second
 
     async def send(self, message: Any) -> None:
         if self._head is not None and not self.disconnected:
@@ -102,7 +103,10 @@ class _Cycle(RequestResponseCycle):
             await super().send(message)
 
     def _send_whole(self, head: bytes, body: bytes) -> None:
-        date = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
+        headers, date = _Cycle._dated
+        if headers is not self.default_headers:
+            date = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
+            _Cycle._dated = (self.default_headers, date)
         self.transport.write(b"%b%b\r\n%b" % (head, date, body))
         self._head = None
         self.response_complete = True

@@ -84,7 +84,7 @@ def dlt_plain(raw: Path, folder: Path, file_format: str | None = None) -> float:
         "plain",
         pipelines_dir=str(folder / "dlt"),
         destination=dlt.destinations.duckdb(str(folder / "plain.duckdb")),
-        dataset_name="plain",
+        dataset_name="normalised",
     )
     options: dict[str, Any] = {"loader_file_format": file_format} if file_format else {}
     began = time.perf_counter()

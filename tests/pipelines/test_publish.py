@@ -1,0 +1,138 @@
+"""People who read meet the old file or the new one, never something in between, and keep nobody waiting."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from kobra_home import Home, Post, encoded, later, small
+
+PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))
+EACH = 5  # visits that a generation adds
+
+# Reads in a loop: the marker says which generation the snapshot is, and so how many rows every table must have.
+READER = f"""
+import json, sys, time
+from pathlib import Path
+import duckdb
+
+published, stop = sys.argv[1:]
+reads, mixed, seen = 0, [], set()
+print("ready", flush=True)
+while not Path(stop).exists():
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{{published}}' as w (read_only)")
+        marker = connection.execute("select comment::int from w.kobra.visits where visit_id = 'marker'")
+        (generation,) = marker.fetchone()
+        counts = connection.execute(
+            "select (select count(*) from w.kobra.visits), (select count(*) from w.kobra.answers), "
+            "(select count(*) from w.kobra.segments), (select count(*) from w.kobra.deliveries)"
+        ).fetchone()
+    reads += 1
+    time.sleep(0.01)
+    seen.add(generation)
+    if counts != ({EACH} * generation + 1, {EACH} * generation, generation, ({EACH} + 1) * generation):
+        mixed.append([generation, *counts])
+    if Path(published + ".wal").exists():
+        mixed.append("there is a .wal")
+print(json.dumps({{"reads": reads, "mixed": mixed, "seen": sorted(seen)}}))
+"""
+LOCKED_OUT = """
+import sys, duckdb
+try:
+    duckdb.connect(sys.argv[1])
+except duckdb.IOException:
+    print("locked out")
+"""
+
+
+def land_generation(home: Home, generation: int) -> None:
+    checklist = [{"questionID": 1, "answers": [{"value": "x" * 500}]}]
+    added = [small(f"{generation}-{n}", checklist=checklist) for n in range(EACH)]
+    marker = small("marker", comment=str(generation))
+    home.land(*(Post(encoded(payload), later(seconds=generation)) for payload in (*added, marker)))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    land_generation(home, 1)
+    home.run()
+    return home
+
+
+@pytest.fixture
+def readers(home: Home, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    command = [sys.executable, "-c", READER, home.warehouse.published, tmp_path / "stop"]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_readers_in_a_loop_over_many_publishes_meet_no_error_and_nothing_mixed(
+    home: Home, readers: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    assert [process.stdout and process.stdout.readline() for process in readers] == ["ready\n"] * 2
+    for generation in range(2, PUBLISHES + 2):
+        land_generation(home, generation)
+        home.run()
+    (tmp_path / "stop").touch()
+    for process in readers:
+        out, err = process.communicate(timeout=30)
+        assert err == ""
+        told = json.loads(out)
+        assert told["mixed"] == []
+        assert told["reads"] > PUBLISHES
+        assert len(told["seen"]) > PUBLISHES // 2
+
+
+def test_somebody_who_keeps_the_published_file_open_stops_nobody_and_keeps_what_he_opened(home: Home) -> None:
+    with duckdb.connect(str(home.warehouse.published), read_only=True) as reader:
+        land_generation(home, 2)
+        assert home.run().new == EACH + 1
+        assert home.values("select comment from visits where visit_id = 'marker'") == ["2"]
+        old = reader.execute("select comment from kobra.kobra.visits where visit_id = 'marker'")
+        assert old.fetchall() == [("1",)]
+    assert home.kobra("load").returncode == home.kobra("publish").returncode == 0
+
+
+def test_publishing_leaves_the_writer_his_lock_on_the_working_file(home: Home) -> None:
+    command = [sys.executable, "-c", LOCKED_OUT, home.warehouse.working]
+    with home.warehouse.open() as connection:
+        home.warehouse._publish(connection)
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "locked out\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_what_is_published_is_complete_without_the_working_file(home: Home) -> None:
+    home.warehouse.working.unlink()
+    assert home.values("select count(*) from visits") == [EACH + 1]
+    schemas = home.values("select schema_name from duckdb_schemas() where database_name = 'w' and not internal")
+    assert schemas == ["kobra"]
+
+
+def test_a_warehouse_that_was_thrown_away_comes_back_from_the_raw_store(home: Home) -> None:
+    land_generation(home, 2)
+    home.run()
+    before = home.rows("select * from visits order by all")
+    for path in (home.warehouse.working, home.warehouse.published):
+        path.unlink()
+    home.run()
+    assert home.rows("select * from visits order by all") == before
+
+
+def test_a_publish_that_broke_off_leaves_no_trace_in_the_next_one(home: Home) -> None:
+    for name in (".publishing.duckdb", ".publishing.duckdb.wal", "kobra.duckdb.new"):
+        (home.warehouse.folder / name).write_bytes(b"half a file")
+    land_generation(home, 2)
+    home.run()
+    assert home.values("select comment from visits where visit_id = 'marker'") == ["2"]
+    assert not list(home.warehouse.folder.glob(".publishing*"))
