@@ -119,7 +119,7 @@ def _source(text: str) -> str:
 def _serve(_home: Path, options: argparse.Namespace) -> int:
     # The receiver is a program of its own that loads nothing of this one.
     flags = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
-    os.execv(sys.executable, [sys.executable, "-m", "receiver", *flags])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "receiver", *flags])
 
 
 def _run(home: Path, options: argparse.Namespace) -> int:

@@ -113,7 +113,7 @@ def _clear(home: Path) -> bool:
 def _receiver(home: Path, key: str) -> Iterator[str]:
     """A real receiver in a process of its own; when the block ends it is stopped and has closed its segments."""
     environ = os.environ | {"KOBRA_HOME": str(home), "KOBRA_API_KEYS": f"demo:{key}"}
-    command = [sys.executable, "-m", "receiver", "--port", "0"]
+    command = [sys.executable, "-P", "-m", "receiver", "--port", "0"]
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield f"http://127.0.0.1:{_port(process)}"

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,9 +15,11 @@ import msgspec
 from pipelines.contract import CHECKLIST, EMAILS, NUMERIC_IDS, PHONES, TOP_LEVEL, VISIT_ID
 from receiver.landing import Delivery
 
-_parse = msgspec.json.Decoder().decode
+# A number with a fraction or an exponent keeps its spelling: an answer's value is text as sent.
+_parse = msgspec.json.Decoder(float_hook=lambda number: msgspec.Raw(number.encode())).decode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_ID = 40
 _POSITION = re.compile("[0-9]{1,18}").fullmatch
 
 
@@ -73,19 +76,12 @@ def _parse_leniently(text: str) -> Any:
 
     Raises ValueError. A lone surrogate becomes U+FFFD, as everywhere else on its way to a screen.
     """
-    payload = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite)
-    return json.loads(_LONE_SURROGATE.sub("\ufffd", json.dumps(payload, ensure_ascii=False)))
+    payload = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse)
+    return _parse(_LONE_SURROGATE.sub("\ufffd", json.dumps(payload, ensure_ascii=False)))
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError("a number is beyond what JSON readers agree on")
-    return value
 
 
 def _visit_id(payload: dict[str, Any]) -> str | None:
@@ -100,7 +96,11 @@ def _visit_id(payload: dict[str, Any]) -> str | None:
 
 def _plain(value: Any) -> Any:
     """A whole number as an integer: 110105499609.0 is 110105499609."""
-    return int(value) if type(value) is float and value.is_integer() else value
+    if type(value) is not msgspec.Raw:
+        return value
+    number = Decimal(bytes(value).decode())
+    is_whole = number.adjusted() < _LONGEST_ID and number == number.to_integral_value()
+    return int(number) if is_whole else value
 
 
 class _Straightened(NamedTuple):
@@ -114,7 +114,7 @@ def _straighten(payload: dict[str, Any]) -> _Straightened:
     changed = False
     unknown = {name: payload[name] for name in payload.keys() - TOP_LEVEL}
     for name in NUMERIC_IDS:
-        if type(payload.get(name)) is float:
+        if type(payload.get(name)) is msgspec.Raw:
             payload[name] = _plain(payload[name])
             changed = True
     checklist = payload.get(CHECKLIST)
@@ -142,8 +142,18 @@ def _straighten_answers(checklist: Iterable[Any]) -> bool:
             answers = question.get("answers")
             if type(answers) is not list and answers is not None:
                 items = _items(answers)
-                question["answers"] = [{"value": answers}] if items is None else items
+                question["answers"] = answers = [{"value": answers}] if items is None else items
                 changed = True
+            changed |= _straighten_values(answers or ())
+    return changed
+
+
+def _straighten_values(answers: Iterable[Any]) -> bool:
+    changed = False
+    for answer in answers:
+        if type(answer) is dict and type(answer.get("value")) is msgspec.Raw:
+            answer["value"] = bytes(answer["value"]).decode()
+            changed = True
     return changed
 
 

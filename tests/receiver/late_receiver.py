@@ -1,26 +1,30 @@
-"""A receiver that is broken on purpose: it acknowledges at once and writes every twentieth batch."""
+"""A receiver that is broken on purpose: it acknowledges at once and writes five batches later."""
 
 import sys
+from collections import deque
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import receiver.app
 from receiver.__main__ import main
 from receiver.landing import Landing
 
+KEPT_BACK = 5
+
 
 class LateLanding(Landing):
-    """Gathers twenty batches in memory before it writes them."""
+    """Always keeps the last few batches back, so that whenever it is killed some of them are acknowledged."""
 
-    _batches = 0
-    _late: tuple[bytes, ...] = ()
+    def __init__(self, raw: Path, **options: Any) -> None:
+        super().__init__(raw, **options)
+        self._kept_back: deque[Sequence[bytes]] = deque()
 
     def append(self, day: date, lines: Sequence[bytes]) -> None:
-        self._batches += 1
-        self._late += tuple(lines)
-        if self._batches % 20 == 0:
-            super().append(day, self._late)
-            self._late = ()
+        self._kept_back.append(lines)
+        if len(self._kept_back) > KEPT_BACK:
+            super().append(day, self._kept_back.popleft())
 
 
 if __name__ == "__main__":
