@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.warehouse import BusyError, Loaded, Warehouse
+from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
 from receiver import landing
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
@@ -36,10 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
         return USAGE
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read what we print has seen enough
         sys.stderr.close()
         return OK
+    except Exception as why:  # noqa: BLE001 - the outermost edge
+        return _failed(why)
     return code
+
+
+def _failed(why: Exception) -> int:
+    """Say what kind of failure it was and where. Texts of other libraries may quote what Kobra sent."""
+    reason = f": {why.strerror}" if isinstance(why, OSError) and why.strerror else ""
+    place = ", ".join(f"{Path(at.filename).name}:{at.lineno}" for at in traceback.extract_tb(why.__traceback__)[-4:])
+    print(
+        f"kobra: failed with {type(why).__name__}{reason} (at {place}); nothing is lost, try again", file=sys.stderr
+    )
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
 
     load = command("load", "load what landed into the working file", _load)
-    load.add_argument("--retry-rejects", action="store_true", help="read the rejected deliveries again, after a fix")
+    load.add_argument("--retry-rejects", action="store_true", help="read segments with rejects again, after a fix")
 
     command("publish", "put a finished copy of the working file under its public name", _publish)
 
@@ -132,6 +145,8 @@ def _run(home: Path, options: argparse.Namespace) -> int:
             _run_once(warehouse)
         except BusyError as why:
             print(f"kobra: {why}", file=sys.stderr)
+        except Exception as why:  # noqa: BLE001 - the next run tries again
+            _failed(why)
         time.sleep(max(0.0, options.every - (time.monotonic() - began)))
 
 
@@ -155,7 +170,7 @@ def _publish(home: Path, _options: argparse.Namespace) -> int:
     with warehouse.lock():
         try:
             warehouse.publish()
-        except FileNotFoundError as why:
+        except UnfinishedError as why:
             raise UsageError(str(why)) from why
     print(f"published {warehouse.published}")
     return OK
@@ -184,7 +199,10 @@ def _sample(_home: Path, options: argparse.Namespace) -> int:
     key = options.key or os.environ.get("KOBRA_SAMPLE_KEY")
     if not key:
         raise UsageError("sending needs the receiver's api-key: give it with --key or in KOBRA_SAMPLE_KEY")
-    answers = demo.post(options.target, key, options.count, options.seed)
+    try:
+        answers = demo.post(options.target, key, options.count, options.seed)
+    except demo.NoReceiverError as why:
+        raise UsageError(str(why)) from why
     print(", ".join(f"{number} answered {status}" for status, number in sorted(answers.items())))
     return OK if set(answers) <= {200, 400} else FAILED
 

@@ -31,6 +31,10 @@ _CLIENTS = 16
 _MARK = ".made-by-kobra-demo"
 
 
+class NoReceiverError(Exception):
+    """Nobody answers where deliveries were to be sent."""
+
+
 def write_sample(folder: Path, count: int, seed: int, source: str) -> Path:
     """Write invented deliveries as raw-store records to `folder`/sample.ndjson: `kobra import` takes them in."""
     landing.make_folder(folder)
@@ -63,12 +67,16 @@ def _post_all(url: str, key: str, bodies: list[bytes]) -> list[int]:
     connection = opened(where.netloc, timeout=30)
     path = where.path if where.path not in {"", "/"} else _PATH
     statuses = []
-    for body in bodies:
-        connection.request("POST", path, body, {"api-key": key, "Content-Type": "application/json"})
-        answer = connection.getresponse()
-        answer.read()
-        statuses.append(answer.status)
-    connection.close()
+    try:
+        for body in bodies:
+            connection.request("POST", path, body, {"api-key": key, "Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+    except (OSError, http.client.HTTPException) as why:
+        raise NoReceiverError(f"{where.netloc} does not take deliveries: is a receiver there?") from why
+    finally:
+        connection.close()
     return statuses
 
 
@@ -112,7 +120,8 @@ def _clear(home: Path) -> bool:
 @contextmanager
 def _receiver(home: Path, key: str) -> Iterator[str]:
     """A real receiver in a process of its own; when the block ends it is stopped and has closed its segments."""
-    environ = os.environ | {"KOBRA_HOME": str(home), "KOBRA_API_KEYS": f"demo:{key}"}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
+    environ |= {"KOBRA_HOME": str(home), "KOBRA_API_KEYS": f"demo:{key}"}
     command = [sys.executable, "-P", "-m", "receiver", "--port", "0"]
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -155,7 +164,8 @@ def _summarise(published: Path) -> None:
 
     # A file called kobra.duckdb is a catalog called kobra too: say which one is meant.
     with duckdb.connect() as connection:
-        connection.execute(f"attach '{published}' as warehouse (read_only); use warehouse")
+        quoted = str(published).replace("'", "''")
+        connection.execute(f"attach '{quoted}' as warehouse (read_only); use warehouse")
         for title, query in _TABLES.items():
             print(title)
             _print(connection, query)

@@ -52,7 +52,7 @@ _SCALARS = ",".join(f'"{name}":"VARCHAR"' for field in FIELDS for name in field.
 _PAYLOAD = f'{{{_SCALARS},"{CHECKLIST}":{_CHECKLIST},"{PHONES}":["JSON"],"{EMAILS}":["JSON"]}}'
 
 _LOCAL_TIME = r"\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
-_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
+_OFFSET = r"(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
 # Thousands in threes and a decimal point, or neither. "1.500,50" and "12,5" could mean two things.
 _NUMBER = r"((\$|MXN) *)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
 
@@ -62,7 +62,8 @@ create macro page.read_integer(x) as
     case when regexp_full_match(x, '\d{{1,9}}(\.0+)?') then try_cast(x as double)::integer end;
 create macro page.read_whole(x) as try_cast(nullif(x, '') as decimal(18,4))::bigint;
 create macro page.read_double(x) as
-    case when isfinite(try_cast(x as double)) then try_cast(x as double) end;
+    case when regexp_full_match(trim(x), '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?') and isfinite(try_cast(x as double))
+         then try_cast(x as double) end;
 create macro page.read_bool(x) as
     case when x in ('true', '1') then true when x in ('false', '0') then false
          when strip_accents(lower(trim(x))) in ('true', '1', 'si', 's', 'yes', 'verdadero', 'on') then true
@@ -188,7 +189,7 @@ create table page.current as
 
 # Current contents that neither this page nor the warehouse holds: their deliveries are read again.
 _MISSING = """
-    select c.segment, c.line from page.current as c
+    select c.segment, c.delivery_id from page.current as c
     left join kobra.visits as v using (source, visit_id)
     where not c.in_page and not (? and c.content_hash is not distinct from v.content_hash)
 """
@@ -205,6 +206,11 @@ def _columns(table: Table, special: dict[str, str], default: str = "") -> str:
 
 
 _CURRENT = {name: f"c.{name}" for name in _BOOKKEEPING}
+# A current content that is in no segment any more leaves the visit as it is stored.
+_STORED = {
+    name: f"case when c.content_hash = v.content_hash then c.{name} else v.{name} end" for name in _BOOKKEEPING[:-1]
+} | {"versions": "c.versions"}
+_SAME = {"source": "source", "visit_id": "visit_id"}
 
 _WRITE = f"""
 create table page.demoted as
@@ -262,10 +268,10 @@ create table page.superseded as
     select delivery_id from page.demoted;
 
 create view page.visits as
-    select {_columns(TABLES["visits"], _CURRENT | {"source": "source", "visit_id": "visit_id"}, "p.")}
+    select {_columns(TABLES["visits"], _CURRENT | _SAME, "p.")}
     from page.current as c join page.parsed as p using (source, visit_id, content_hash)
     union all
-    select {_columns(TABLES["visits"], _CURRENT | {"source": "source", "visit_id": "visit_id"}, "v.")}
+    select {_columns(TABLES["visits"], _STORED | _SAME, "v.")}
     from page.current as c join page.stored as v using (source, visit_id);
 
 create view page.asked as
@@ -381,14 +387,15 @@ def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str])
     connection.execute("attach ':memory:' as page")
     try:
         connection.execute(_MACROS + _ZONES)
-        # A name that no table has: dlt leaves kobra on the search path, and tables go before variables.
-        lines, names = page.lines, pa.table({"segment": pa.array(taken, pa.string())})
-        connection.execute("create table page.taken as from names")
-        names = pa.table({"segment": pa.array([taken.segment for taken in page.segments], pa.string())})
-        connection.execute("create table page.segments as from names")
+        # Names that no table has: dlt leaves kobra on the search path, and tables go before variables.
+        lines = page.lines
+        taken_names = pa.table({"segment": pa.array(taken, pa.string())})
+        connection.execute("create table page.taken as from taken_names")
+        page_names = pa.table({"segment": pa.array([each.segment for each in page.segments], pa.string())})
+        connection.execute("create table page.segments as from page_names")
         connection.execute(f"create table page.landed as {_LAND}")
         connection.execute(f"create table page.parsed as {_PARSE}")
-        del lines, names
+        del lines, taken_names, page_names
         yield
     finally:
         connection.execute("detach page")
@@ -397,11 +404,10 @@ def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str])
 def parse(connection: "DuckDBPyConnection", lines: pa.Table) -> None:
     """Add deliveries of earlier pages (as pages.LINES) whose contents are current after all."""
     connection.execute(f"insert into page.parsed {_PARSE}")
-    del lines
 
 
-def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, int]]:
-    """Decide which contents are current; answers with (segment, line) of those that have to be read again.
+def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, str]]:
+    """Decide which contents are current; answers with (segment, delivery_id) of those to be read again.
 
     Not `is_clean` means that a load was cut short earlier: then what the warehouse holds of a visit is not trusted.
     """

@@ -1,6 +1,7 @@
 """Bring in history: deliveries from files, through the same landing, none of them twice."""
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -19,7 +20,7 @@ from receiver.landing import Delivery, Landed
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_BATCH = 20_000
+_BATCH, _SYNCED_TOGETHER = 20_000, 500
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
@@ -81,7 +82,8 @@ def _land(raw: Path, records: Iterable[Delivery]) -> None:
         by_day.setdefault(date.fromisoformat(record.received_at[:10]), []).append(landing.encode(record))
     writer = landing.Landing(raw)
     for day, lines in sorted(by_day.items()):
-        writer.append(day, lines)
+        for start in range(0, len(lines), _SYNCED_TOGETHER):  # segments keep to their size
+            writer.append(day, lines[start : start + _SYNCED_TOGETHER])
     writer.close()
 
 
@@ -164,7 +166,7 @@ def _documents(file: Path) -> Iterator[tuple[int, bytes]]:
                 yield from enumerate(filter(None, map(bytes.strip, stream)), 2)
             else:
                 yield from _lines_or_one(first, stream.read())
-    except (OSError, EOFError, zstandard.ZstdError) as why:
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as why:
         raise HistoryError(f"{file} cannot be read: {why.__class__.__name__}; is it whole?") from why
 
 

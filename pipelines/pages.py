@@ -46,6 +46,10 @@ SEGMENTS = pa.schema(
 )
 
 
+class ReadingError(RuntimeError):
+    """The process that reads the segments did not come to its end."""
+
+
 class Taken(NamedTuple):
     """What was read of one segment."""
 
@@ -158,22 +162,26 @@ def read_ahead(segments: list[Path]) -> Iterator[Iterator[Page]]:
         assert reader.stdout is not None
         try:
             # Not as arguments: a year of segments is more than a command line holds.
-            with reader.stdin as names:
-                names.write(json.dumps([str(path) for path in segments]).encode())
-            yield _received(reader.stdout)
-            reader.stdout.read()
+            try:
+                with reader.stdin as names:
+                    names.write(json.dumps([str(path) for path in segments]).encode())
+            except BrokenPipeError:
+                raise ReadingError("the process that reads the segments did not start") from None
+            yield _received(reader, reader.stdout)
         except BaseException:
             reader.kill()
             raise
-    if reader.returncode:
-        raise RuntimeError("the process that reads the segments failed: its message stands above")
 
 
-def _received(stream: IO[bytes]) -> Iterator[Page]:
+def _received(reader: subprocess.Popen[bytes], stream: IO[bytes]) -> Iterator[Page]:
     while head := stream.readline():
-        segments, damage = json.loads(head)
+        segments, damage, rows = json.loads(head)
         lines = pa.ipc.open_stream(stream).read_all()
+        if lines.num_rows != rows:  # Arrow takes an end between two batches for the end of the stream
+            raise ReadingError("the process that reads the segments broke off")
         yield Page(lines, [_taken(*each) for each in segments], [Damage(*each) for each in damage])
+    if reader.wait():
+        raise ReadingError("the process that reads the segments failed")
 
 
 def _taken(segment: str, day: str, *figures: int) -> Taken:
@@ -181,7 +189,8 @@ def _taken(segment: str, day: str, *figures: int) -> Taken:
 
 
 def _send(page: Page, stream: IO[bytes]) -> None:
-    stream.write(json.dumps([page.segments, page.damage], default=str).encode() + b"\n")
+    head = [page.segments, page.damage, page.lines.num_rows]
+    stream.write(json.dumps(head, default=str).encode() + b"\n")
     with pa.ipc.new_stream(stream, LINES) as writer:
         writer.write_table(page.lines)
     stream.flush()

@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
@@ -76,7 +77,10 @@ def _parse_leniently(text: str) -> Any:
 
     Raises ValueError. A lone surrogate becomes U+FFFD, as everywhere else on its way to a screen.
     """
-    payload = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse)
+    text = text.removeprefix("\ufeff")
+    with suppress(msgspec.DecodeError):
+        return _parse(text)
+    payload = json.loads(text, parse_constant=_refuse)
     return _parse(_LONE_SURROGATE.sub("\ufffd", json.dumps(payload, ensure_ascii=False)))
 
 
@@ -98,7 +102,10 @@ def _plain(value: Any) -> Any:
     """A whole number as an integer: 110105499609.0 is 110105499609."""
     if type(value) is not msgspec.Raw:
         return value
-    number = Decimal(bytes(value).decode())
+    try:
+        number = Decimal(bytes(value).decode())
+    except InvalidOperation:  # an exponent that no number has
+        return value
     is_whole = number.adjusted() < _LONGEST_ID and number == number.to_integral_value()
     return int(number) if is_whole else value
 

@@ -1,8 +1,8 @@
 """Say how things stand: what landed, what waits, what is loaded, what was rejected, what is wrong."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,20 +44,26 @@ def look(warehouse: Warehouse) -> Status:
     except NothingPublishedError:
         taken = set()
     waiting = [path for segment, path in closed.items() if segment not in taken]
-    oldest = min((path.stat().st_mtime for path in waiting), default=None)
-    disk = os.statvfs(warehouse.folder if warehouse.folder.exists() else Path())
+    oldest = min((stat.st_mtime for stat in _stats(waiting)), default=None)
+    disk = os.statvfs(next(path for path in (warehouse.raw, warehouse.folder, Path()) if path.exists()))
     figures |= {
         "segments_open": sum(len(landing.open_in(folder)) for folder in landing.partitions(warehouse.raw)),
         "segments_waiting": len(waiting),
-        "waiting_bytes": sum(path.stat().st_size for path in waiting),
+        "waiting_bytes": sum(stat.st_size for stat in _stats(waiting)),
         "waiting_since_s": None if oldest is None else round(datetime.now(UTC).timestamp() - oldest),
-        "raw_bytes": sum(path.stat().st_size for path in closed.values()),
+        "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
         "published_at": _changed(warehouse.published),
         "free_bytes": disk.f_bavail * disk.f_frsize,
     }
     figures["faults"] = faults = list(_faults(figures))
     return Status({name: value for name, value in figures.items() if name != "faults"} | {"faults": faults}, faults)
+
+
+def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # compressed since it was listed
+            yield path.stat()
 
 
 def _loaded(connection: "DuckDBPyConnection") -> dict[str, Any]:
@@ -103,7 +109,8 @@ def _published(warehouse: Warehouse) -> Iterator["DuckDBPyConnection"]:
         raise NothingPublishedError("nothing is published yet: run `kobra run` first")
     # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
     with duckdb.connect() as connection:
-        connection.execute(f"attach '{warehouse.published}' as w (read_only)")
+        quoted = str(warehouse.published).replace("'", "''")
+        connection.execute(f"attach '{quoted}' as w (read_only)")
         connection.execute("set timezone = 'UTC'; set enable_external_access = false")
         yield connection
 

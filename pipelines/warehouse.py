@@ -30,6 +30,10 @@ class BusyError(Exception):
     """Another run holds the lock."""
 
 
+class UnfinishedError(Exception):
+    """A load was cut short: the working file is not fit to be published."""
+
+
 class Loaded(NamedTuple):
     """What a load did: deliveries by outcome, segments taken, damaged records skipped."""
 
@@ -94,9 +98,14 @@ class Warehouse:
             return self._load(connection, seen, progress)
 
     def publish(self) -> None:
-        """Put a finished copy of the working file under its public name. Hold the lock."""
+        """Put a finished copy of the working file under its public name. Hold the lock.
+
+        Raises UnfinishedError when there is nothing to publish, or not yet.
+        """
         if not self.working.exists():
-            raise FileNotFoundError("there is nothing to publish yet: run `kobra load` first")
+            raise UnfinishedError("there is nothing to publish yet: run `kobra load` first")
+        if _cut_short(self.folder):
+            raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
         with self.open() as connection:
             self._publish(connection)
 
@@ -128,6 +137,7 @@ class Warehouse:
         waiting = [path for segment, path in seen.closed.items() if segment not in taken]
         total = Loaded()
         if taken and not waiting:
+            _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
         with read_ahead(waiting) as pages, _Loads(self.folder, connection) as loads:
             for page in pages:
@@ -142,12 +152,15 @@ class Warehouse:
         aside = self.folder / ".publishing.duckdb"
         for leftover in (aside, aside.with_suffix(".duckdb.wal")):
             leftover.unlink(missing_ok=True)
-        # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
-        subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
-        with duckdb.connect(str(aside)) as copy:
-            copy.execute("drop schema if exists kobra_staging cascade")
-        _sync(aside)
-        aside.rename(self.published)
+        try:
+            # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
+            subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
+            with duckdb.connect(str(aside)) as copy:
+                copy.execute("drop schema if exists kobra_staging cascade")
+            _sync(aside)
+            aside.rename(self.published)
+        finally:
+            aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
         landing.sync_folder(self.folder)
 
 
@@ -159,9 +172,8 @@ class _Loads:
 
         from pipelines.source import configure  # noqa: PLC0415
 
-        leftovers = [path for path in folder.iterdir() if path.name.startswith(_PAGES)]
-        self._is_clean = not leftovers
-        self._leftovers = leftovers
+        self._leftovers = _cut_short(folder)
+        self._is_clean = not self._leftovers
         self._connection = connection
         self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
         landing.sync_folder(folder)  # it has to outlast what the load writes
@@ -178,8 +190,7 @@ class _Loads:
 
     def __exit__(self, *failure: object) -> None:
         if failure == (None, None, None):
-            for folder in (*self._leftovers, self._folder):
-                shutil.rmtree(folder)
+            _remove([*self._leftovers, self._folder])
 
     def load(self, page: "Page", seen: Seen) -> Loaded:
         """Load one page, all of it or, as far as anybody may tell, nothing."""
@@ -209,6 +220,16 @@ class _Loads:
         )
 
 
+def _cut_short(folder: Path) -> list[Path]:
+    """What loads left behind that did not come to their end."""
+    return [path for path in folder.iterdir() if path.name.startswith(_PAGES)]
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
 def _taken(connection: "DuckDBPyConnection") -> list[str]:
     """The segments of loads that completed. Tables commit one after the other: a load that was cut short may have
     written its segments and not its visits."""
@@ -233,17 +254,17 @@ def _forget(connection: "DuckDBPyConnection", seen: Seen) -> None:
         connection.execute("delete from kobra.segments where segment in (select unnest(?))", [again])
 
 
-def _read_again(seen: Seen, wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, landing.Delivery]]:
-    """Single deliveries from the raw store."""
-    by_segment: dict[str, set[int]] = {}
-    for segment, line in wanted:
-        by_segment.setdefault(segment, set()).add(line)
-    for segment, lines in by_segment.items():
+def _read_again(seen: Seen, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int, landing.Delivery]]:
+    """Single deliveries, wanted by segment and id, from the raw store."""
+    by_segment: dict[str, set[str]] = {}
+    for segment, delivery_id in wanted:
+        by_segment.setdefault(segment, set()).add(delivery_id)
+    for segment, ids in by_segment.items():
         if segment not in seen.closed:
-            log.warning("segment %s is gone from the raw store: %d deliveries stay as they are", segment, len(lines))
+            log.warning("segment %s is gone from the raw store: %d deliveries stay as they are", segment, len(ids))
             continue
         for found in landing.read(seen.closed[segment]):
-            if isinstance(found, landing.Landed) and found.line in lines:
+            if isinstance(found, landing.Landed) and found.delivery.delivery_id in ids:
                 yield segment, found.line, found.delivery
 
 

@@ -241,7 +241,7 @@ def _operations(settings: Settings, hook: Hook, metrics: Metrics, landing: Landi
 
     @app.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> Response:
-        trouble = hook.commits.trouble
+        trouble = hook.commits.why_not_ready()
         if trouble is None:
             return JSONResponse({"status": "ready"})
         detail = "Storing does not work at present: look at disk space, permissions and the receiver's log."

@@ -80,6 +80,13 @@ class Commits:
         self._waiting.add(delivery, outcome, done)
         return done
 
+    def why_not_ready(self) -> str | None:
+        """Why nothing can be stored now, as a code; None when it can."""
+        try:
+            return self.trouble or (None if self._has_space() else "ENOSPC")
+        except OSError as why:
+            return errno.errorcode.get(why.errno or 0, "EIO")
+
     async def close(self) -> None:
         """Finish what is in flight, close the open segment and end the thread."""
         while self._in_flight or self._waiting.done:
@@ -121,6 +128,7 @@ class Commits:
     # ------------------------------------------------------------ in the thread
 
     def _run(self) -> None:
+        self._try_the_disk()
         while True:
             try:
                 batch = self._work.get(timeout=self._patience())
@@ -137,6 +145,14 @@ class Commits:
         self._close_segment()
         self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
+    def _try_the_disk(self) -> None:
+        """Before anybody relies on it: a store that cannot be written is not ready."""
+        try:
+            self._probe()
+        except OSError as why:
+            self._failures = _FAILURES_UNTIL_NOT_READY - 1
+            self._note_failure(why)
+
     def _store(self, batch: Batch) -> Exception | None:
         try:
             self._require_space()
@@ -152,10 +168,12 @@ class Commits:
         if not self._failures and monotonic() < self._look_at:
             return
         self._look_at = monotonic() + _LOOK_EVERY_S
-        folder = self._landing.raw
-        disk = os.statvfs(folder)
-        if disk.f_bavail * disk.f_frsize < self._free_floor:
-            raise OSError(errno.ENOSPC, "below the floor of free space", str(folder))
+        if not self._has_space():
+            raise OSError(errno.ENOSPC, "below the floor of free space", str(self._landing.raw))
+
+    def _has_space(self) -> bool:
+        disk = os.statvfs(self._landing.raw)
+        return disk.f_bavail * disk.f_frsize >= self._free_floor
 
     def _patience(self) -> float | None:
         """Seconds until the thread has something to do unasked; None when it has nothing."""

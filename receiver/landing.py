@@ -15,6 +15,7 @@ import base64
 import errno
 import fcntl
 import os
+import re
 import struct
 import sys
 import zlib
@@ -33,7 +34,9 @@ OPEN, CLOSED, COMPRESSED, TORN = ".jsonl.open", ".jsonl", ".jsonl.zst", ".torn"
 PARTITION = "received_date="
 MARKER = b'{"crc32":"'  # a body's quotes are escaped, so this can only begin a record
 _PAYLOAD_AT = len(MARKER) + 8 + len('",')
+_IS_PARTITION = re.compile(re.escape(PARTITION) + r"\d{4}-\d\d-\d\d").fullmatch  # others put their files here too
 _SEGMENT_NAME = "%Y%m%dT%H%M%S%fZ"
+_IS_SEGMENT_NAME = re.compile(r"\d{8}T\d{12}Z").fullmatch
 _MAX_BUFFERS = 1024  # IOV_MAX on every system we know
 _FRAME_BYTES = 1 << 20  # a compressed segment is cut into frames, so that damage stays in one of them
 _FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -66,7 +69,10 @@ class Landed(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """A stretch of a segment that fails its checksums, and how many records it seems to have held."""
+    """A stretch of a segment that fails its checksums, and how many records it held at least.
+
+    Of a compressed segment a whole frame may be lost; `offset` is then that of the frame in the file.
+    """
 
     segment: str
     offset: int
@@ -158,7 +164,7 @@ def partitions(raw: Path) -> list[Path]:
     """The partitions of a store, oldest first."""
     if not raw.is_dir():
         return []
-    return sorted(Path(entry.path) for entry in os.scandir(raw) if entry.name.startswith(PARTITION))
+    return sorted(Path(e.path) for e in os.scandir(raw) if _IS_PARTITION(e.name) and e.is_dir())
 
 
 def closed_in(partition: Path) -> dict[str, Path]:
@@ -183,6 +189,8 @@ def closed(raw: Path) -> dict[str, Path]:
 def read(path: Path) -> Iterator[Landed | Damage]:
     """Every record of a segment in order; what fails its checksum is skipped and told as Damage."""
     segment = identity(path)
+    if path.name.endswith(CLOSED) and not path.exists():  # compressed since it was listed
+        path = path.with_name(segment + COMPRESSED)
     if path.name.endswith(COMPRESSED):
         yield from _read_compressed(segment, path.read_bytes())
         return
@@ -293,6 +301,8 @@ class Segment:
                 return None
             sync_folder(partition)
         except OSError:
+            with suppress(OSError):
+                path.unlink()
             os.close(fd)
             raise
         return cls(path, fd)
@@ -342,10 +352,8 @@ class Landing:
         self._last_name = self._newest_name()
 
     def _newest_name(self) -> str:
-        newest = partitions(self.raw)[-1:]
-        return max((entry.name for folder in newest for entry in os.scandir(folder)), default="").partition(".jsonl")[
-            0
-        ]
+        names = (identity(Path(entry.name)) for folder in partitions(self.raw)[-1:] for entry in os.scandir(folder))
+        return max(filter(_IS_SEGMENT_NAME, names), default="")
 
     def append(self, day: date, lines: Sequence[bytes]) -> None:
         """Land records of one UTC day: on return they are synced. Raises OSError, and then none of them may
@@ -392,10 +400,7 @@ class Landing:
 
 
 def _name_after(name: str) -> str:
-    try:
-        return (datetime.strptime(name, _SEGMENT_NAME) + timedelta(microseconds=1)).strftime(_SEGMENT_NAME)
-    except ValueError:  # not one of our names: any name behind it will do
-        return f"{name}0"
+    return (datetime.strptime(name, _SEGMENT_NAME) + timedelta(microseconds=1)).strftime(_SEGMENT_NAME)
 
 
 def _close(path: Path, fd: int, size: int) -> Path | None:
@@ -424,9 +429,19 @@ class Recovered(NamedTuple):
 
 def recover(raw: Path) -> list[Recovered]:
     """Close every segment whose writer is gone, cut after its last whole record. What was cut is kept beside
-    it as `<segment>.torn`. Segments that are being written are left alone."""
-    found = [_recover(path) for partition in partitions(raw) for path in open_in(partition)]
-    return [recovered for recovered in found if recovered]
+    it as `<segment>.torn`. Segments that are being written are left alone.
+
+    Raises OSError when one could not be closed, once all the others are.
+    """
+    recovered, failure = [], None
+    for path in [path for partition in partitions(raw) for path in open_in(partition)]:
+        try:
+            recovered.append(_recover(path))
+        except OSError as why:
+            failure = why
+    if failure:
+        raise failure
+    return [each for each in recovered if each]
 
 
 def is_orphan(path: Path) -> bool:
@@ -449,14 +464,18 @@ def _recover(path: Path) -> Recovered | None:
     if not _lock(fd) or not _still_named(path, fd):
         os.close(fd)
         return None
-    whole = _whole_length(path)
-    torn = os.fstat(fd).st_size - whole
-    if torn:
-        aside = path.with_name(identity(path) + TORN)
-        aside.unlink(missing_ok=True)  # of a recovery that was cut short
-        _write_new(aside, [os.pread(fd, torn, whole)])
-        os.ftruncate(fd, whole)
-    os.fsync(fd)
+    try:
+        whole = _whole_length(path)
+        torn = os.fstat(fd).st_size - whole
+        if torn:
+            aside = path.with_name(identity(path) + TORN)
+            aside.unlink(missing_ok=True)  # of a recovery that was cut short
+            _write_new(aside, [os.pread(fd, torn, whole)])
+            os.ftruncate(fd, whole)
+        os.fsync(fd)
+    except OSError:
+        os.close(fd)
+        raise
     _close(path, fd, whole)
     return Recovered(identity(path), torn)
 

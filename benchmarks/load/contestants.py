@@ -4,7 +4,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +87,7 @@ def dlt_plain(raw: Path, folder: Path, file_format: str | None = None) -> float:
     )
     options: dict[str, Any] = {"loader_file_format": file_format} if file_format else {}
     began = time.perf_counter()
-    pipeline.run(
-        dlt.resource(islice(bodies, None), name="visits", primary_key="visitID", write_disposition="merge"), **options
-    )
+    pipeline.run(dlt.resource(bodies, name="visits", primary_key="visitID", write_disposition="merge"), **options)
     return time.perf_counter() - began
 
 

@@ -80,7 +80,8 @@ def _peers(rounds: int) -> Iterator[Row]:
             peer = DLT_DELIVERIES / _contest(name, few).seconds
             ratios.append(100_000 / _contest("ours", many).seconds / peer)
         ratio = median(ratios)
-        yield Row(f"against {name.replace('_', ', ')}: visits a second", f"{ratio:.0f} ×", f"≥ {times:.0f} ×",
+        yield Row(f"against {name.replace('_', ', ')}: visits a second (of {DLT_DELIVERIES:,}, ours of 100,000)",
+                  f"{ratio:.0f} ×", f"≥ {times:.0f} ×",
                   _verdict(ratio >= times))  # fmt: skip
 
 
@@ -145,7 +146,9 @@ def contest(name: str, raw: str) -> None:
 
 
 def _report(seconds: float) -> None:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / (
+        1 << 20
+    )
     print(json.dumps([seconds, peak]))
 
 

@@ -15,7 +15,7 @@ BODY = b"""{"visitID": "V", "agentID": 21559.0, "externalID": 1.10105499609e11, 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path: Path = tmp_path_factory.mktemp("numbers")
-    return loaded(path, BODY)
+    return loaded(path, BODY, b"\xef\xbb\xbf" + BODY)
 
 
 def test_an_answer_is_text_as_sent_and_read_by_its_type(home: Home) -> None:
@@ -31,6 +31,10 @@ def test_ids_are_plain_digits_and_coordinates_are_numbers(home: Home) -> None:
     assert home.rows("select agent_id, account_id, lat, lng from visits") == [
         {"agent_id": "21559", "account_id": "110105499609", "lat": 19.432, "lng": -99.133}
     ]
+
+
+def test_a_byte_order_mark_is_no_other_content(home: Home) -> None:
+    assert home.values("select outcome from deliveries order by delivery_id") == ["new", "duplicate"]
 
 
 def test_undocumented_numbers_are_kept_as_sent(home: Home) -> None:

@@ -41,6 +41,9 @@ OURS: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "a checklist position of 5 000 digits": (raw('"checklist":{"' + "9" * 5000 + '":{}}'), LOADS),
     "minus zero": (raw('"interest":-0,"lat":-0,"lng":-0.0'), LOADS),
     "1e400": (raw('"interest":1e400'), LOADS),
+    "an exponent beyond any number": (
+        raw(f'"agentID":1e-{"9" * 20},"externalID":1e{"9" * 20},"x":1e{"9" * 20}'), LOADS),
+    "the same as the id": (b'{"visitID":1e99999999999999999999}', "no_visit_id"),
     "1e308 as an account": (raw('"externalID":1e308'), LOADS),
     "1e-400": (raw('"lat":1e-400,"lng":1e-400'), LOADS),
     "a NUL in the visit id": (text(visitID="VI\0D"), LOADS),

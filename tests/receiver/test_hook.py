@@ -306,6 +306,7 @@ def test_idle_connections_do_not_shut_out_deliveries(receiver_start: Start) -> N
 
 def test_below_the_floor_of_free_space_nothing_is_acknowledged(receiver_start: Start) -> None:
     receiver = receiver_start(KOBRA_MIN_FREE_BYTES=str(1 << 60))
+    assert receiver.request("GET", "/readyz").status == 503  # before anybody was refused
     answer = receiver.post(VISIT)
     assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "not_stored", "5")
     ready = receiver.request("GET", "/readyz")

@@ -113,6 +113,41 @@ def test_recovery_closes_an_orphan_and_keeps_what_it_cuts(tmp_path: Path) -> Non
     assert landing.recover(tmp_path) == []
 
 
+def test_a_recovery_that_fails_holds_nobody_up_and_is_made_good_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orphans = []
+    for day in (DAY, DAY + timedelta(days=1)):
+        path = segment(tmp_path / f"of-{day}", b"".join(lines(BODIES)) + (b'{"crc' if day == DAY else b""))
+        folder = tmp_path / f"{landing.PARTITION}{day}"
+        folder.mkdir()
+        orphans.append(path.rename(folder / f"{path.name}.open"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(landing, "_write_new", full)
+        with pytest.raises(OSError, match="full"):
+            landing.recover(tmp_path)
+    assert [landing.is_orphan(path) for path in orphans] == [True, False]  # the whole one was closed all the same
+    assert landing.recover(tmp_path) == [landing.Recovered(landing.identity(orphans[0]), 5)]
+
+
+@pytest.mark.parametrize("stray", ["received_date=2026-11-23.tar", "received_date=2026-01-01.bak/x", "notes.txt"])
+def test_files_that_others_put_there_disturb_nobody(tmp_path: Path, stray: str) -> None:
+    for folder in (tmp_path, tmp_path / f"{landing.PARTITION}{DAY}"):
+        (folder / stray).parent.mkdir(parents=True, exist_ok=True)
+        (folder / stray).touch()
+    store = Landing(tmp_path)
+    store.append(DAY, lines(BODIES))
+    store.close()
+    (path,) = landing.closed(tmp_path).values()
+    assert landing.identity(path)[:9] == f"{datetime.now(UTC):%Y%m%dT}"
+    assert landing.recover(tmp_path) == []
+    landing.compress_before(tmp_path, DAY + timedelta(days=1))
+
+
 def test_recovery_leaves_a_segment_alone_while_it_is_written(tmp_path: Path) -> None:
     store = Landing(tmp_path)
     store.append(DAY, lines(BODIES))
