@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipelines.reading import Visit, read_body
 from receiver.landing import Damage, Delivery, identity, read, received_date
 
-PAGE_DELIVERIES = 40000
+PAGE_DELIVERIES = 20_000
 PAGE_BYTES = 160 << 20
 _ONE_PROCESS_BYTES = 8 << 20  # up to here a second process costs more than it gains
 _BATCH_ROWS = 4096  # DuckDB reads Arrow batches in parallel

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MEMORY_LIMIT = "400MB"
+_MEMORY_LIMIT = "300MB"
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 
 
