@@ -130,7 +130,7 @@ _PARSE = f"""
 # when the clock was set back; a received_at does not.
 _VERSIONS = """
 create table page.touched as
-    select source, visit_id, true as is_touched from page.landed where visit_id is not null group by all;
+    select distinct source, visit_id from page.landed where visit_id is not null;
 
 create table page.history as
     select delivery_id, source, received_at, visit_id, content_hash, outcome, segment, line, bytes

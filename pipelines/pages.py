@@ -35,15 +35,6 @@ LINES = pa.schema(
         ("detail", pa.string()),
     ]
 )
-SEGMENTS = pa.schema(
-    [
-        ("segment", pa.string()),
-        ("received_date", pa.date32()),
-        ("lines", pa.int64()),
-        ("bytes", pa.int64()),
-        ("damaged", pa.int64()),
-    ]
-)
 
 
 class ReadingError(RuntimeError):
