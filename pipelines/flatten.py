@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipelines import rules
 from pipelines.contract import (
     CHECKLIST,
     DEFAULT_TIME_ZONE,
@@ -50,42 +51,6 @@ _CHECKLIST = (
 )
 _SCALARS = ",".join(f'"{name}":"VARCHAR"' for field in FIELDS for name in field.spellings)
 _PAYLOAD = f'{{{_SCALARS},"{CHECKLIST}":{_CHECKLIST},"{PHONES}":["JSON"],"{EMAILS}":["JSON"]}}'
-
-_LOCAL_TIME = r"\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
-_OFFSET = r"(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
-# Thousands in threes and a decimal point, or neither. "1.500,50" and "12,5" could mean two things.
-_NUMBER = r"((\$|MXN) *)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
-
-_MACROS = rf"""
-create macro page.as_sent(x) as x;
-create macro page.read_integer(x) as
-    case when regexp_full_match(x, '\d{{1,9}}(\.0+)?') then try_cast(x as double)::integer end;
-create macro page.read_whole(x) as try_cast(nullif(x, '') as decimal(18,4))::bigint;
-create macro page.read_double(x) as
-    case when regexp_full_match(trim(x), '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?') and isfinite(try_cast(x as double))
-         then try_cast(x as double) end;
-create macro page.read_bool(x) as
-    case when x in ('true', '1') then true when x in ('false', '0') then false
-         when strip_accents(lower(trim(x))) in ('true', '1', 'si', 's', 'yes', 'verdadero', 'on') then true
-         when strip_accents(lower(trim(x))) in ('false', '0', 'no', 'n', 'falso', 'off') then false end;
-create macro page.read_local_time(x) as
-    case when regexp_full_match(x, '{_LOCAL_TIME}') then try_cast(x as timestamp) end;
-create macro page.read_number(x) as
-    case when regexp_full_match(trim(x), '{_NUMBER}', 'i')
-         then try_cast(regexp_replace(x, '[^0-9.]', '', 'g') as decimal(18,4)) end;
-create macro page.read_time(x) as
-    case when regexp_full_match(trim(x), '([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?') then try_cast(trim(x) as time) end;
-create macro page.read_date(x, zone) as
-    case when regexp_full_match(trim(x), '\d{{4}}-\d{{2}}-\d{{2}}') then try_cast(trim(x) as date)
-         when regexp_full_match(trim(x), '{_LOCAL_TIME}') then try_cast(trim(x) as timestamp)::date
-         when regexp_full_match(trim(x), '{_LOCAL_TIME}{_OFFSET}')
-         then timezone(zone, try_cast(regexp_replace(regexp_replace(trim(x),
-             '([+-]\d\d)(\d\d)$', '\1:\2'), '([ T]\d\d:\d\d)(Z|[+-])', '\1:00\2') as timestamptz))::date
-         when regexp_full_match(trim(x), '\d\d/\d\d/\d{{4}}') then try_strptime(trim(x), '%d/%m/%Y')::date
-         when regexp_full_match(trim(x), '\d\d-\d\d-\d{{4}}') then try_strptime(trim(x), '%d-%m-%Y')::date end;
-create macro page.read_id(x) as
-    case when contains(x, '.') then regexp_replace(x, '^(\d+)\.0+$', '\1') else x end;
-"""
 
 # Only Region/City names and UTC are trusted; in DuckDB an unknown zone aborts the query, so join the list first.
 _ZONES = """
@@ -366,6 +331,7 @@ _WRITE += _contacts(EMAILS, EMAIL_KEYS, "nullif(lower(trim(value)), '')")
 def make_tables(connection: "DuckDBPyConnection") -> None:
     """Make what is missing of schema `kobra`: people find every table and column, whatever came."""
     connection.execute("create schema if not exists kobra")
+    connection.execute(rules.macros("kobra"))
     there = set(
         connection.execute(
             "select table_name, column_name from duckdb_columns() where schema_name = 'kobra'"
@@ -386,7 +352,7 @@ def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str])
     """A page beside the warehouse that the connection has open. `taken`: segments of completed loads."""
     connection.execute("attach ':memory:' as page")
     try:
-        connection.execute(_MACROS + _ZONES)
+        connection.execute(rules.macros("page") + _ZONES)
         # Names that no table has: dlt leaves kobra on the search path, and tables go before variables.
         lines = page.lines
         taken_names = pa.table({"segment": pa.array(taken, pa.string())})
