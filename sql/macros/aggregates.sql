@@ -1,0 +1,30 @@
+{# The value of the row with the smallest or greatest `by`, among rows where it is not NULL. #}
+{% macro first_by(value, by) -%} arg_min({{ value }}, {{ by }}) {%- endmacro %}
+{% macro last_by(value, by) -%} arg_max({{ value }}, {{ by }}) {%- endmacro %}
+
+{# A ratio of sums: NULL, never 0 or infinite, over nothing. #}
+{% macro ratio(numerator, denominator) -%}
+    cast({{ numerator }} as double) / nullif({{ denominator }}, 0)
+{%- endmacro %}
+
+{# Lower end of the two-sided 95 % score interval of a proportion (Wilson 1927). #}
+{% macro wilson_low95(successes, tried) -%}
+    {%- set z = 1.959963984540054 -%}
+    case when {{ tried }} > 0 then greatest(0.0,
+        ({{ successes }} + {{ z * z / 2 }} - {{ z }} * sqrt(
+            {{ successes }} * ({{ tried }} - {{ successes }}) / cast({{ tried }} as double) + {{ z * z / 4 }}
+        )) / ({{ tried }} + {{ z * z }})
+    ) end
+{%- endmacro %}
+
+{# Metres between two points on a sphere of the Earth's mean radius; NULL when either is unknown. #}
+{% macro haversine_m(lat1, lng1, lat2, lng2) -%}
+    2 * 6371008.8 * asin(least(1.0, sqrt(
+        pow(sin(radians({{ lat2 }} - {{ lat1 }}) / 2), 2)
+        + cos(radians({{ lat1 }})) * cos(radians({{ lat2 }})) * pow(sin(radians({{ lng2 }} - {{ lng1 }}) / 2), 2)
+    )))
+{%- endmacro %}
+
+{# A list of the values, in no order, and one row per element of such a list. #}
+{% macro collected(value) -%} list({{ value }}) {%- endmacro %}
+{% macro each(list) -%} unnest({{ list }}) {%- endmacro %}

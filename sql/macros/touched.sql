@@ -1,0 +1,27 @@
+{# What the last loads touched is computed anew, nothing else. A model that is `incremental` by the strategy `touched`
+   names in `meta.touched` the staging model that lists what is to be replaced, and in `unique_key` its key. #}
+
+{# The condition that keeps, in an incremental build, the rows of `alias` that were touched. #}
+{% macro only_touched(alias, relation, key, and_also=false) -%}
+    {%- if is_incremental() -%}
+    {{ 'and' if and_also else 'where' }} {{ is_in(alias, relation, key) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Whether the row of `alias` is in a relation, by a key whose parts may be NULL. #}
+{% macro is_in(alias, relation, key) -%}
+    exists (
+        select 1 from {{ relation }} as _wanted
+        where {% for column in key %}{{ "and " if not loop.first }}_wanted.{{ column }} is not distinct from {{ alias }}.{{ column }}{{ " " if not loop.last }}{% endfor %}
+    )
+{%- endmacro %}
+
+{% macro get_incremental_touched_sql(arguments) %}
+    {%- set target = arguments['target_relation'] -%}
+    {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    delete from {{ target }} as _old
+    where {{ is_in('_old', ref(config.get('meta')['touched']), config.get('unique_key')) }};
+
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }} from {{ arguments['temp_relation'] }}
+{% endmacro %}

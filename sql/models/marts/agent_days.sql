@@ -1,0 +1,75 @@
+-- One row per (source, agent_key, local_date) with completed visits.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'agent_key', 'local_date'],
+    meta={'touched': 'touched_agent_days'},
+) }}
+with completed as (
+    select visits.*, settings.long_visit_minutes
+    from {{ ref('visits') }} as visits
+    inner join {{ ref('settings_by_source') }} as settings on settings.source = visits.source
+    where
+        visits.state = 'completed' and visits.agent_key is not null and visits.local_date is not null
+        {{ only_touched('visits', ref('touched_agent_days'), ['source', 'agent_key', 'local_date'], and_also=true) }}
+),
+
+travel as (
+    select source, agent_key, local_date, sum(travel_min) as between_min, sum(travel_m) / 1000 as travel_km
+    from {{ ref('legs') }} as legs
+    {{ only_touched('legs', ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }}
+    group by source, agent_key, local_date
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by source, agent_key, local_date order by start_at, end_at nulls last, visit_id
+        ) as visit_no
+    from completed
+),
+
+worked as (
+    select
+        source,
+        agent_key,
+        local_date,
+        {{ last_by('agent_name', 'visit_no') }} as agent_name,
+        count(*) as visits,
+        count(distinct account_id) as accounts,
+        count(*) filter (
+            where is_rpc or is_promise or validation in ('validated', 'refuted')
+        ) as productive_visits,
+        count(*) filter (where is_contact) as contacts,
+        count(*) filter (where is_promise) as promises,
+        cast(sum(promise_amount) filter (where is_promise) as decimal(18, 2)) as promise_amount,
+        min(start_at) as first_start_at,
+        max(end_at) as last_end_at,
+        sum(duration_s) filter (where duration_s >= 0 and duration_s <= long_visit_minutes * 60) / 60 as on_site_min
+    from numbered
+    group by source, agent_key, local_date
+)
+
+select
+    worked.source,
+    worked.agent_key,
+    worked.local_date,
+    worked.agent_name,
+    worked.visits,
+    worked.accounts,
+    worked.productive_visits,
+    worked.contacts,
+    worked.promises,
+    worked.promise_amount,
+    worked.on_site_min,
+    travel.between_min,
+    travel.travel_km,
+    worked.first_start_at,
+    worked.last_end_at
+from worked
+left join travel
+    on
+        travel.source = worked.source
+        and travel.agent_key = worked.agent_key
+        and travel.local_date = worked.local_date

@@ -1,0 +1,51 @@
+-- One row per (source, local_date, check): how many were tested, how many failed. The date is NULL where unknown.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'local_date'],
+    meta={'touched': 'touched_days'},
+) }}
+{%- set flags = quality_flags() %}
+with flags as (
+    select
+        source,
+        local_date,
+        {% for flag in flags %}
+        count(*) filter (where {{ flag }}) as {{ flag }}_failed,
+        count({{ flag }}) as {{ flag }}_tested{{ "," if not loop.last }}
+        {% endfor %}
+    from {{ ref('visit_quality') }} as quality
+    {{ only_touched('quality', ref('touched_days'), ['source', 'local_date']) }}
+    group by source, local_date
+),
+
+answers as (
+    select
+        visits.source,
+        visits.local_date,
+        sum(roles.answers_unparsed) as failed,
+        sum(roles.answers_tested) as tested
+    from {{ ref('visits') }} as visits
+    inner join {{ ref('visit_roles') }} as roles
+        on roles.source = visits.source and roles.visit_id = visits.visit_id
+    {{ only_touched('visits', ref('touched_days'), ['source', 'local_date']) }}
+    group by visits.source, visits.local_date
+),
+
+checks as (
+    {% for flag in flags %}
+    select source, local_date, '{{ flag }}' as "check", {{ flag }}_failed as failed, {{ flag }}_tested as tested
+    from flags
+    union all
+    {% endfor %}
+    select source, local_date, 'unparsed_answers', failed, tested
+    from answers
+)
+
+select
+    source,
+    local_date,
+    "check",
+    cast(failed as bigint) as failed,
+    cast(tested as bigint) as tested
+from checks

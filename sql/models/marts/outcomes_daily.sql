@@ -1,0 +1,64 @@
+-- One row per (source, product_id, local_date): what came of the visits. Product and date are NULL where unknown.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'local_date'],
+    meta={'touched': 'touched_days'},
+) }}
+with counted as (
+    select
+        source,
+        product_id,
+        local_date,
+        count(*) filter (where state = 'completed') as visits_completed,
+        count(*) filter (where state = 'cancelled') as visits_cancelled,
+        count(*) filter (where state = 'open') as visits_open,
+        count(is_contact) as contact_known,
+        count(*) filter (where is_contact) as contacts,
+        count(*) filter (where is_rpc) as rpcs,
+        count(*) filter (where is_promise) as promises,
+        count(*) filter (where is_promise and is_contact) as promises_in_contact,
+        count(*) filter (where is_promise and not is_contact) as promises_without_contact,
+        cast(sum(promise_amount) filter (where is_promise) as decimal(18, 2)) as promise_amount,
+        count(promise_amount) filter (where is_promise) as promises_with_amount,
+        count(*) filter (where state = 'completed' and outcome = 'claims_paid') as claims_paid,
+        count(*) filter (where state = 'completed' and rebound) as rebounds,
+        count(rebound) filter (where state = 'completed') as rebound_known,
+        count(*) filter (where state = 'completed' and validation = 'validated') as validated,
+        count(*) filter (where state = 'completed' and validation = 'refuted') as refuted,
+        count(*) filter (where state = 'completed' and validation = 'inconclusive') as inconclusive
+    from {{ ref('visits') }} as visits
+    {{ only_touched('visits', ref('touched_days'), ['source', 'local_date']) }}
+    group by source, product_id, local_date
+)
+
+select
+    source,
+    product_id,
+    local_date,
+    visits_completed,
+    visits_cancelled,
+    visits_open,
+    contact_known,
+    contacts,
+    rpcs,
+    promises,
+    promises_in_contact,
+    promises_without_contact,
+    promise_amount,
+    promises_with_amount,
+    claims_paid,
+    rebounds,
+    rebound_known,
+    validated,
+    refuted,
+    inconclusive,
+    {{ ratio('visits_cancelled', 'visits_completed + visits_cancelled') }} as cancellation_rate,
+    {{ ratio('contacts', 'contact_known') }} as contact_rate,
+    {{ ratio('rpcs', 'contact_known') }} as rpc_rate,
+    {{ ratio('promises_in_contact', 'contacts') }} as ptp_per_contact,
+    {{ ratio('promises', 'visits_completed') }} as ptp_per_visit,
+    {{ ratio('rebounds', 'rebound_known') }} as rebound_rate,
+    {{ ratio('validated', 'validated + refuted') }} as validated_rate,
+    case when product_id in (2, 3) then {{ ratio('validated + refuted', 'visits_completed') }} end as conclusive_rate
+from counted

@@ -1,0 +1,48 @@
+-- One row per (source, due_month, agent_key): what became of the valid promises that fell due. NULL where no payments
+-- file says so.
+with due as (
+    select
+        source,
+        {{ month_of('promise_date') }} as due_month,
+        agent_key,
+        status,
+        promise_amount,
+        case when promise_amount is not null then least(greatest(paid_amount, 0), promise_amount) end as paid_capped,
+        status in ('kept', 'partial', 'broken') and promise_amount is not null as is_settled
+    from {{ ref('promises') }}
+    where promise_check = 'valid'
+),
+
+counted as (
+    select
+        source,
+        due_month,
+        agent_key,
+        bool_or(status <> 'unknown') as is_measurable,
+        count(*) as due,
+        {% for status in ['kept', 'partial', 'broken', 'open', 'replaced'] %}
+        count(*) filter (where status = '{{ status }}') as {{ status }},
+        {% endfor %}
+        sum(promise_amount) as promised_amount,
+        sum(paid_capped) as paid_capped_amount,
+        sum(promise_amount) filter (where is_settled) as settled_promised_amount,
+        sum(paid_capped) filter (where is_settled) as settled_paid_capped_amount
+    from due
+    group by source, due_month, agent_key
+)
+
+select
+    source,
+    due_month,
+    agent_key,
+    due,
+    {% for status in ['kept', 'partial', 'broken', 'open', 'replaced'] %}
+    case when is_measurable then {{ status }} end as {{ status }},
+    {% endfor %}
+    cast(promised_amount as decimal(18, 2)) as promised_amount,
+    cast(paid_capped_amount as decimal(18, 2)) as paid_capped_amount,
+    cast(settled_promised_amount as decimal(18, 2)) as settled_promised_amount,
+    cast(settled_paid_capped_amount as decimal(18, 2)) as settled_paid_capped_amount,
+    case when is_measurable then {{ ratio('kept', 'kept + partial + broken') }} end as kept_rate,
+    {{ ratio('settled_paid_capped_amount', 'settled_promised_amount') }} as amount_kept_rate
+from counted

@@ -1,0 +1,81 @@
+-- One row per completed visit with a promise (source, visit_id): what was promised, what was paid, what became of it.
+with as_of as (
+    select as_of from {{ source('meta', 'build') }}
+),
+
+payments_file as (
+    select is_present from {{ source('inputs', 'files') }} where name = 'payments'
+),
+
+windows as (
+    select
+        promises.*,
+        settings.promise_threshold,
+        case when promises.promise_check = 'valid' then promises.promise_date - promises.made_date end
+            as horizon_days,
+        case when promises.promise_check = 'valid' then promises.promise_date + settings.promise_grace_days end
+            as deadline,
+        case
+            when promises.promise_check = 'valid'
+                then least(promises.promise_date + settings.promise_grace_days, promises.next_made_date - 1)
+        end as window_end
+    from {{ ref('promises_made') }} as promises
+    inner join {{ ref('settings_by_source') }} as settings on settings.source = promises.source
+),
+
+paid as (
+    select
+        windows.source,
+        windows.visit_id,
+        sum(payments.amount) as paid_amount
+    from windows
+    inner join {{ source('inputs', 'payments') }} as payments
+        on
+            payments.external_id = windows.account_id
+            and (payments.source is null or payments.source = windows.source)
+            and payments.paid_date between windows.made_date and windows.window_end
+    group by windows.source, windows.visit_id
+),
+
+measured as (
+    select
+        windows.*,
+        as_of.as_of,
+        payments_file.is_present as is_measurable,
+        case
+            when payments_file.is_present and windows.promise_check = 'valid' and windows.account_id is not null
+                then coalesce(paid.paid_amount, 0)
+        end as paid_amount
+    from windows
+    cross join as_of
+    cross join payments_file
+    left join paid on paid.source = windows.source and paid.visit_id = windows.visit_id
+)
+
+select
+    source,
+    visit_id,
+    account_id,
+    agent_key,
+    product_id,
+    payment_method_code,
+    promise_check,
+    case
+        when not is_measurable then 'unknown'
+        when promise_check <> 'valid' then null
+        when paid_amount >= promise_threshold * promise_amount then 'kept'
+        when promise_amount is null and paid_amount > 0 then 'kept'
+        when next_made_date <= deadline then 'replaced'
+        when as_of <= deadline then 'open'
+        when paid_amount > 0 then 'partial'
+        else 'broken'
+    end as status,
+    promise_amount,
+    cast(paid_amount as decimal(18, 2)) as paid_amount,
+    cast(horizon_days as bigint) as horizon_days,
+    made_date,
+    promise_date,
+    deadline,
+    window_end,
+    coalesce(next_made_date <= deadline, false) as has_later_promise
+from measured

@@ -1,0 +1,62 @@
+-- One row per source, product, role and text as answered: the code that it means. Texts without a code are not here.
+-- In an incremental build only the texts of the visits that were touched.
+{%- set coded = ['contact_with', 'payment_method', 'validation_result', 'tag'] %}
+with visits as (
+    select source, visit_id, product_id, tag_name
+    from {{ source('kobra', 'visits') }} as visits
+    where {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
+),
+
+roles as (
+    select *
+    from {{ ref('visit_roles') }} as roles
+    where {{ is_in('roles', ref('touched_visits'), ['source', 'visit_id']) }}
+),
+
+texts as (
+    select source, product_id, 'tag' as role, tag_name as text from visits where tag_name is not null
+    {% for role in coded %}
+    union
+    select visits.source, visits.product_id, '{{ role }}', roles.{{ role }}
+    from visits
+    inner join roles on roles.source = visits.source and roles.visit_id = visits.visit_id
+    where roles.{{ role }} is not null
+    {% endfor %}
+),
+
+keyed as (
+    select *, {{ normalised_text('text') }} as text_key from texts
+),
+
+codes as (
+    select *, {{ normalised_text('value') }} as text_key from {{ source('mappings', 'answer_codes') }}
+),
+
+ranked as (
+    select
+        keyed.source,
+        keyed.product_id,
+        keyed.role,
+        keyed.text,
+        codes.code,
+        row_number() over (
+            partition by keyed.source, keyed.product_id, keyed.role, keyed.text
+            order by codes.source is null, codes.product_id is null, codes.line
+        ) as preference
+    from keyed
+    inner join codes
+        on
+            codes.role = keyed.role
+            and codes.text_key = keyed.text_key
+            and (codes.source is null or codes.source = keyed.source)
+            and (codes.product_id is null or codes.product_id = keyed.product_id)
+)
+
+select
+    source,
+    product_id,
+    role,
+    text,
+    code
+from ranked
+where preference = 1

@@ -1,0 +1,121 @@
+-- One row per form in which a question was ever put: who is asked what under which id, name and answer type. With the
+-- role that the mapping gives it. `form_id` is ours. A question without answers is a form of its own (`has_answer`).
+{{ config(materialized='incremental', incremental_strategy='append') }}
+{%- set form = ['source', 'product_id', 'question_id', 'question_name', 'answer_name', 'answer_type_id', 'has_answer'] %}
+with visits as (
+    select source, visit_id, product_id
+    from {{ source('kobra', 'visits') }} as visits
+    {{ only_touched('visits', ref('touched_visits'), ['source', 'visit_id']) }}
+),
+
+questions as (
+    select source, visit_id, question_pos, question_id, question_name
+    from {{ source('kobra', 'questions') }} as questions
+    {{ only_touched('questions', ref('touched_visits'), ['source', 'visit_id']) }}
+),
+
+answers as (
+    select source, visit_id, question_pos, answer_name, answer_type_id
+    from {{ source('kobra', 'answers') }} as answers
+    {{ only_touched('answers', ref('touched_visits'), ['source', 'visit_id']) }}
+),
+
+seen as (
+    select distinct
+        visits.source,
+        visits.product_id,
+        questions.question_id,
+        questions.question_name,
+        answers.answer_name,
+        answers.answer_type_id,
+        answers.source is not null as has_answer
+    from questions
+    inner join visits on visits.source = questions.source and visits.visit_id = questions.visit_id
+    left join answers
+        on
+            answers.source = questions.source
+            and answers.visit_id = questions.visit_id
+            and answers.question_pos = questions.question_pos
+),
+
+forms as (
+    select
+        row_number() over (order by {{ form | join(', ') }})
+            {%- if is_incremental() %} + (select coalesce(max(form_id), 0) from {{ this }}) {%- endif %} as form_id,
+        seen.*,
+        {{ normalised_text('question_name') }} as question_key,
+        coalesce({{ normalised_text('answer_name') }}, '') as answer_key
+    from seen
+    {% if is_incremental() %}
+    where not {{ is_in('seen', this, form) }}
+    {% endif %}
+),
+
+rules as (
+    select
+        rules.*,
+        {{ normalised_text('question_name') }} as question_key,
+        {{ normalised_text('answer_name') }} as answer_key
+    from {{ source('mappings', 'question_roles') }} as rules
+),
+
+candidates as (
+    select
+        forms.form_id,
+        rules.role,
+        rules.value_type,
+        rules.source is null as is_general,
+        rules.answer_key is null as is_any_answer,
+        rules.product_id is null as is_any_product,
+        rules.line,
+        case
+            when rules.question_key = forms.question_key and rules.question_id = forms.question_id then 'name+id'
+            when rules.question_key = forms.question_key then 'name'
+            when rules.question_id = forms.question_id and (
+                (rules.value_type = 'bool' and forms.answer_type_id in ('6', '7', '8', '9'))
+                or (rules.value_type = 'money' and forms.answer_type_id in ('3', '4'))
+                or (rules.value_type = 'date' and forms.answer_type_id = '5')
+                or (rules.value_type = 'time' and forms.answer_type_id = '10')
+                or (rules.value_type = 'code' and forms.answer_type_id in ('1', '6', '7', '9'))
+                or (rules.value_type = 'text' and forms.answer_type_id in ('1', '2'))
+            ) then 'id'
+        end as matched_by
+    from forms
+    inner join rules
+        on
+            (rules.question_key = forms.question_key or rules.question_id = forms.question_id)
+            and (rules.source is null or rules.source = forms.source)
+            and (rules.product_id is null or rules.product_id = forms.product_id)
+            and (rules.answer_key is null or rules.answer_key = forms.answer_key)
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by form_id
+            order by
+                is_general,
+                case matched_by when 'name+id' then 1 when 'name' then 2 else 3 end,
+                is_any_answer,
+                is_any_product,
+                line
+        ) as preference
+    from candidates
+    where matched_by is not null
+)
+
+select
+    forms.form_id,
+    forms.source,
+    forms.product_id,
+    forms.question_id,
+    forms.question_name,
+    forms.answer_name,
+    forms.answer_type_id,
+    forms.has_answer,
+    ranked.role,
+    ranked.value_type,
+    coalesce(ranked.matched_by, 'unmapped') as matched_by
+from forms
+left join ranked on ranked.form_id = forms.form_id and ranked.preference = 1
