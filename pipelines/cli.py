@@ -9,8 +9,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
+from pipelines.faults import FaultError
 from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
 from receiver import landing
 
@@ -47,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _failed(why: Exception) -> int:
     """Say what kind of failure it was and where. Texts of other libraries may quote what Kobra sent."""
+    if isinstance(why, FaultError):
+        print(f"{why}\nkobra: nothing is published; what people read stays as it was", file=sys.stderr)
+        return FAILED
     reason = f": {why.strerror}" if isinstance(why, OSError) and why.strerror else ""
     place = ", ".join(f"{Path(at.filename).name}:{at.lineno}" for at in traceback.extract_tb(why.__traceback__)[-4:])
     print(
@@ -73,11 +78,18 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000, help="port (default %(default)s)")
     serve.add_argument("--workers", type=int, default=1, help="worker processes (default %(default)s)")
 
-    run = command("run", "load what landed and publish it: the cron line", _run)
+    run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
     run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
+    build = command("build", "build and test the marts in the working file", _build)
+    for builder in (run, build):
+        builder.add_argument("--as-of", type=_day, metavar="DATE", help="the day to speak of (default today)")
+        builder.add_argument("--full-refresh", action="store_true", help="build history afresh, not what changed")
 
     load = command("load", "load what landed into the working file", _load)
     load.add_argument("--retry-rejects", action="store_true", help="read segments with rejects again, after a fix")
+
+    edited = command("mappings", "copy the starting set of mappings and thresholds for editing", _mappings)
+    edited.add_argument("action", choices=["init"], help="init: copy to KOBRA_HOME/mappings what is not there yet")
 
     command("publish", "put a finished copy of the working file under its public name", _publish)
 
@@ -94,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "see it all work on invented visits", _demo)
     demo.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
+
+    export = command("export", "write published tables as Parquet, CSV or XLSX", _export)
+    export.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="such as visits or kobra.answers (default all marts)"
+    )
+    export.add_argument("--to", type=Path, metavar="FOLDER", help="default KOBRA_HOME/exports")
+    export.add_argument("--format", choices=["parquet", "csv", "xlsx"], default="parquet", help="default %(default)s")
+    export.add_argument("--partition-by", action="append", default=[], metavar="COLUMN", help="a folder per value")
 
     status = command(
         "status", "say what landed, waits, is loaded, was rejected; exit 1 when something is wrong", _status
@@ -112,6 +132,13 @@ def _period(text: str) -> float:
     if not found or not float(found[1]):
         raise argparse.ArgumentTypeError("a period is a number with s, m or h behind it, such as 5m")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a date is year-month-day, such as 2026-03-31") from None
 
 
 def _count(text: str) -> int:
@@ -138,11 +165,11 @@ def _serve(_home: Path, options: argparse.Namespace) -> int:
 def _run(home: Path, options: argparse.Namespace) -> int:
     warehouse = Warehouse(home)
     if options.every is None:
-        return _run_once(warehouse)
+        return _run_once(warehouse, options)
     while True:
         began = time.monotonic()
         try:
-            _run_once(warehouse)
+            _run_once(warehouse, options)
         except BusyError as why:
             print(f"kobra: {why}", file=sys.stderr)
         except Exception as why:  # noqa: BLE001 - the next run tries again
@@ -150,11 +177,23 @@ def _run(home: Path, options: argparse.Namespace) -> int:
         time.sleep(max(0.0, options.every - (time.monotonic() - began)))
 
 
-def _run_once(warehouse: Warehouse) -> int:
-    if warehouse.is_current():
+def _run_once(warehouse: Warehouse, options: argparse.Namespace) -> int:
+    if options.as_of is None and not options.full_refresh and warehouse.is_current():
         return OK
+    from pipelines import marts  # noqa: PLC0415 - a run with nothing to do never gets here
+
     with warehouse.lock():
-        _tell(warehouse.run(_progress))
+        _tell(marts.run(warehouse, _progress, options.as_of, full=options.full_refresh))
+    return OK
+
+
+def _build(home: Path, options: argparse.Namespace) -> int:
+    from pipelines import marts  # noqa: PLC0415
+
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        built = marts.build(warehouse, Loaded(), options.as_of, full=options.full_refresh)
+    print(f"built and tested as of {built.as_of}; kobra publish shows it to people")
     return OK
 
 
@@ -173,6 +212,35 @@ def _publish(home: Path, _options: argparse.Namespace) -> int:
         except UnfinishedError as why:
             raise UsageError(str(why)) from why
     print(f"published {warehouse.published}")
+    return OK
+
+
+def _mappings(home: Path, _options: argparse.Namespace) -> int:
+    from pipelines import mappings  # noqa: PLC0415
+
+    copied = mappings.init(home / "mappings")
+    for path in copied:
+        print(f"copied {path}")
+    print("edit them, and the next kobra run builds by them" if copied else "nothing copied: all of them are there")
+    return OK
+
+
+def _export(home: Path, options: argparse.Namespace) -> int:
+    from pipelines.export import ExportError, export  # noqa: PLC0415
+
+    try:
+        done = export(
+            Warehouse(home).published,
+            options.tables,
+            options.to or home / "exports",
+            options.format,
+            options.partition_by,
+        )
+    except ExportError as why:
+        raise UsageError(str(why)) from why
+    for each in done:
+        cut = f", {each.cut} cells cut to Excel's 32,767 characters" if each.cut else ""
+        print(f"{each.path}  {each.rows} rows{cut}")
     return OK
 
 

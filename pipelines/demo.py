@@ -18,6 +18,7 @@ from random import Random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipelines import marts
 from pipelines.contract import PRODUCTS
 from pipelines.sample import deliveries
 from pipelines.warehouse import Warehouse
@@ -92,7 +93,7 @@ def show(home: Path, count: int) -> int:
     sent = time.perf_counter()
     warehouse = Warehouse(home)
     with warehouse.lock():
-        loaded = warehouse.run()
+        loaded = marts.run(warehouse, lambda _: None)
     done = time.perf_counter()
     kept = ", ".join(f"{number} answered {status}" for status, number in sorted(answers.items()))
     print(f"Sent {count} deliveries over HTTP in {sent - began:.1f} s: {kept}.")

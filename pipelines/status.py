@@ -40,7 +40,7 @@ def look(warehouse: Warehouse) -> Status:
     try:
         with _published(warehouse) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
-            figures |= _loaded(connection)
+            figures |= _loaded(connection) | _built(connection)
     except NothingPublishedError:
         taken = set()
     waiting = [path for segment, path in closed.items() if segment not in taken]
@@ -77,6 +77,44 @@ def _loaded(connection: "DuckDBPyConnection") -> dict[str, Any]:
     names = ("deliveries", "new_versions", "duplicates", "rejected", "last_received_at", "visits", "damaged_records")
     reasons = connection.execute("select reason, count(*) from w.kobra.rejects group by all order by all").fetchall()
     return dict(zip(names, row, strict=True)) | {"rejected_by_reason": dict(reasons)}
+
+
+def _built(connection: "DuckDBPyConnection") -> dict[str, Any]:
+    """What the last run built, and what of it wants a person's eye. Nothing before the first build."""
+    if connection.execute("select count(*) from duckdb_tables() where schema_name = 'marts'").fetchone() == (0,):
+        return {}
+    row = connection.execute("""
+        select (select as_of::varchar from w.meta.build),
+            (select max(finished_at)::varchar from w.meta.runs),
+            (select count(*) from w.marts.questions where matched_by = 'unmapped'),
+            (select count(distinct (source, product_id, label_key)) from w.marts.label_mix
+             where outcome = 'unmapped' and label_key is not null),
+            (select count(*) from w.marts.reconciliation where not is_balanced)
+    """).fetchone()
+    assert row is not None
+    names = ("as_of", "last_run_at", "unmapped_questions", "unmapped_labels", "unbalanced_days")
+    refused = connection.execute(
+        "select file || ' ' || reason, count(*) from w.inputs.rejects group by all order by all"
+    ).fetchall()
+    return dict(zip(names, row, strict=True)) | {"unusable_input_rows": dict(refused)}
+
+
+def unmapped(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """The questions without a role and the labels without a code, the most frequent first. Raises
+    NothingPublishedError."""
+    with _published(warehouse) as connection:
+        found = connection.execute("""
+            select 'question' as kind, source, product_id, question_id as id, question_name as text,
+                answer_name, answered as times
+            from w.marts.questions where matched_by = 'unmapped'
+            union all
+            select 'label', source, product_id, null, any_value(label), null, sum(visits)::bigint
+            from w.marts.label_mix where outcome = 'unmapped' and label_key is not null
+            group by source, product_id, label_key
+            order by times desc, kind, text
+        """)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def _faults(figures: dict[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import zlib
 from pathlib import Path
-from time import time_ns
+from time import time, time_ns
 from typing import Any, NamedTuple
 
 from receiver import landing
@@ -50,21 +50,25 @@ class Ledger:
         self._path = path
         self._companions = companions
 
-    def write(self, seen: Seen) -> None:
-        """Note that all closed segments of `seen` are in the warehouse as its files stand now."""
+    def write(self, seen: Seen, holds_until: float) -> None:
+        """Note that all closed segments of `seen` are in the warehouse as its files stand now.
+
+        `holds_until`: when what it says of today is outdated, in seconds since 1970.
+        """
         aside = self._path.with_suffix(".new")
-        aside.write_text(json.dumps([self._state(), seen.partitions]))
+        aside.write_text(json.dumps([self._state(), seen.partitions, holds_until]))
         aside.rename(self._path)
 
     def holds(self, raw: Path) -> bool:
-        """Whether nothing can have come since, and nobody touched the warehouse."""
+        """Whether nothing can have come since, and nobody touched the files that it goes with."""
         try:
-            state, partitions = json.loads(self._path.read_text())
+            state, partitions, holds_until = json.loads(self._path.read_text())
         except (FileNotFoundError, ValueError):
             return False
         folders = landing.partitions(raw)
         return (
-            state == self._state()
+            time() < holds_until
+            and state == self._state()
             and {folder.name for folder in folders} == partitions.keys()
             and all(_is_settled(folder, Partition(*partitions[folder.name])) for folder in folders)
         )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines import meta
 from pipelines.waiting import Ledger, Seen, look
 from receiver import landing
 
@@ -52,11 +53,14 @@ class Warehouse:
     """The files of the warehouse under KOBRA_HOME. People open `published`; only the pipeline opens `working`."""
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self.raw = home / "raw"
         self.folder = home / "warehouse"
         self.working = self.folder / "working.duckdb"
         self.published = self.folder / "kobra.duckdb"
-        self._ledger = Ledger(self.folder / "taken.json", self.working, self.published)
+        edited = [home / "mappings" / f"{name}.csv" for name in ("question_roles", "answer_codes", "settings")]
+        brought = [home / "inputs" / f"{name}.csv" for name in ("payments", "accounts")]
+        self._ledger = Ledger(self.folder / "taken.json", self.working, self.published, *edited, *brought)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -76,16 +80,21 @@ class Warehouse:
         """Whether all that landed is loaded and published already. Takes a few milliseconds and no lock."""
         return self._ledger.holds(self.raw)
 
-    def run(self, progress: Callable[[Loaded], None] = lambda _: None) -> Loaded:
-        """Load what waits, publish, and compress the raw segments of past days. Hold the lock."""
+    def run(self, build: Callable[[Loaded], float], progress: Callable[[Loaded], None] = lambda _: None) -> Loaded:
+        """Load what waits, build on it, publish, and compress the raw segments of past days. Hold the lock.
+
+        `build` makes in the working file what is to be published beside schema `kobra`, and answers with the time
+        until which that holds, in seconds since 1970.
+        """
         with self.open() as connection:
             seen = self._look()
             loaded = self._load(connection, seen, progress)
-            self._publish(connection)
+        holds_until = build(loaded)
+        self.publish()
         landing.compress_before(self.raw, datetime.now(UTC).date())
         now = look(self.raw)
         if now.closed.keys() == seen.closed.keys():
-            self._ledger.write(now)
+            self._ledger.write(now, holds_until)
         return loaded
 
     def load(self, progress: Callable[[Loaded], None] = lambda _: None, *, retry_rejects: bool = False) -> Loaded:
@@ -107,6 +116,8 @@ class Warehouse:
         if _cut_short(self.folder):
             raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
         with self.open() as connection:
+            if meta.is_outdated(connection):
+                raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
             self._publish(connection)
 
     @contextmanager
@@ -139,6 +150,7 @@ class Warehouse:
         if taken and not waiting:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
+        meta.outdate(connection)
         with read_ahead(waiting) as pages, _Loads(self.folder, connection) as loads:
             for page in pages:
                 total = total.plus(loads.load(page, seen))

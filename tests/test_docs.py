@@ -285,7 +285,8 @@ def loaded(home: Path, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     warehouse = Warehouse(home)
     bring_in(warehouse.raw, [file], "lender")
     with warehouse.lock():
-        warehouse.run()
+        warehouse.load()
+        warehouse.publish()
     with duckdb.connect() as connection:
         connection.execute(f"attach '{warehouse.published}' as w (read_only)")
         yield connection

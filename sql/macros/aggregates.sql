@@ -19,10 +19,13 @@
 
 {# Metres between two points on a sphere of the Earth's mean radius; NULL when either is unknown. #}
 {% macro haversine_m(lat1, lng1, lat2, lng2) -%}
-    2 * 6371008.8 * asin(least(1.0, sqrt(
+    {%- set half_chord -%}
+    sqrt(
         pow(sin(radians({{ lat2 }} - {{ lat1 }}) / 2), 2)
         + cos(radians({{ lat1 }})) * cos(radians({{ lat2 }})) * pow(sin(radians({{ lng2 }} - {{ lng1 }}) / 2), 2)
-    )))
+    )
+    {%- endset -%}
+    2 * 6371008.8 * asin(case when {{ half_chord }} > 1 then 1 else {{ half_chord }} end)
 {%- endmacro %}
 
 {# A list of the values, in no order, and one row per element of such a list. #}

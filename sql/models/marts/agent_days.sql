@@ -35,7 +35,7 @@ worked as (
         source,
         agent_key,
         local_date,
-        {{ last_by('agent_name', 'visit_no') }} as agent_name,
+        {{ last_by(not_blank('agent_name'), 'visit_no') }} as agent_name,
         count(*) as visits,
         count(distinct account_id) as accounts,
         count(*) filter (

@@ -3,7 +3,7 @@ with visits as (
     select
         source,
         agent_key,
-        agent_name,
+        {{ not_blank('agent_name') }} as name,
         state,
         local_date,
         row_number() over (
@@ -17,8 +17,8 @@ with visits as (
 select
     source,
     agent_key,
-    {{ last_by('agent_name', 'visit_no') }} as agent_name,
-    count(distinct agent_name) as names_seen,
+    {{ last_by('name', 'visit_no') }} as agent_name,
+    count(distinct name) as names_seen,
     count(*) as visits,
     count(*) filter (where state = 'completed') as visits_completed,
     min(local_date) as first_visit_on,

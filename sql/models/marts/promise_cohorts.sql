@@ -7,7 +7,11 @@ with due as (
         agent_key,
         status,
         promise_amount,
-        case when promise_amount is not null then least(greatest(paid_amount, 0), promise_amount) end as paid_capped,
+        case
+            when paid_amount < 0 and promise_amount is not null then 0
+            when paid_amount < promise_amount then paid_amount
+            when paid_amount >= promise_amount then promise_amount
+        end as paid_capped,
         status in ('kept', 'partial', 'broken') and promise_amount is not null as is_settled
     from {{ ref('promises') }}
     where promise_check = 'valid'

@@ -7,20 +7,22 @@ payments_file as (
     select is_present from {{ source('inputs', 'files') }} where name = 'payments'
 ),
 
-windows as (
+dated as (
     select
         promises.*,
         settings.promise_threshold,
-        case when promises.promise_check = 'valid' then promises.promise_date - promises.made_date end
-            as horizon_days,
-        case when promises.promise_check = 'valid' then promises.promise_date + settings.promise_grace_days end
-            as deadline,
-        case
-            when promises.promise_check = 'valid'
-                then least(promises.promise_date + settings.promise_grace_days, promises.next_made_date - 1)
-        end as window_end
+        promises.promise_date - promises.made_date as horizon_days,
+        promises.promise_date + settings.promise_grace_days as deadline,
+        promises.next_made_date - 1 as day_before_next
     from {{ ref('promises_made') }} as promises
     inner join {{ ref('settings_by_source') }} as settings on settings.source = promises.source
+),
+
+windows as (
+    select
+        *,
+        case when day_before_next < deadline then day_before_next else deadline end as window_end
+    from dated
 ),
 
 paid as (
@@ -63,6 +65,7 @@ select
     case
         when not is_measurable then 'unknown'
         when promise_check <> 'valid' then null
+        when account_id is null then 'unknown'
         when paid_amount >= promise_threshold * promise_amount then 'kept'
         when promise_amount is null and paid_amount > 0 then 'kept'
         when next_made_date <= deadline then 'replaced'

@@ -147,7 +147,7 @@ select
     visit_id,
     delivery_id,
     content_hash,
-    account_id,
+    {{ not_blank('account_id') }} as account_id,
     agent_id,
     coalesce(
         {{ not_blank('agent_id') }},

@@ -21,7 +21,7 @@ with visits as (
 select
     source,
     account_id,
-    {{ last_by('client_name', 'visit_no') }} as client_name,
+    {{ last_by(not_blank('client_name'), 'visit_no') }} as client_name,
     count(*) as visits,
     count(*) filter (where state = 'completed') as visits_completed,
     min(local_date) as first_visit_on,

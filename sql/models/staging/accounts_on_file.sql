@@ -5,7 +5,7 @@ with ranked as (
         accounts.*,
         row_number() over (
             partition by sources.source, accounts.external_id
-            order by accounts.source is null, accounts.as_of_date desc nulls last, accounts.line desc
+            order by accounts.source is null, accounts.as_of_date desc nulls last, accounts.line
         ) as preference
     from {{ ref('settings_by_source') }} as sources
     inner join {{ source('inputs', 'accounts') }} as accounts

@@ -27,31 +27,25 @@ with promises as (
     where
         is_promise
         {{ only_touched('visits', ref('touched_accounts'), ['source', 'account_id'], and_also=true) }}
-),
-
-followed as (
-    select
-        source,
-        visit_id,
-        lead(made_date) over (
-            partition by source, account_id
-            order by made_date, start_at nulls last, end_at nulls last, visit_id
-        ) as next_made_date
-    from promises
-    where promise_check = 'valid' and account_id is not null
 )
 
 select
-    promises.source,
-    promises.visit_id,
-    promises.account_id,
-    promises.agent_key,
-    promises.product_id,
-    promises.payment_method_code,
-    promises.promise_check,
-    promises.promise_amount,
-    promises.made_date,
-    promises.promise_date,
-    followed.next_made_date
+    source,
+    visit_id,
+    account_id,
+    agent_key,
+    product_id,
+    payment_method_code,
+    promise_check,
+    promise_amount,
+    made_date,
+    promise_date,
+    case
+        when account_id is not null and made_date is not null
+            then min(case when promise_check = 'valid' then made_date end) over (
+                partition by source, account_id
+                order by made_date nulls first, start_at nulls last, end_at nulls last, visit_id
+                rows between 1 following and unbounded following
+            )
+    end as next_made_date
 from promises
-left join followed on followed.source = promises.source and followed.visit_id = promises.visit_id

@@ -6,7 +6,7 @@ with sent as (
 trusted as (
     select name, lower(name) as zone_key
     from {{ time_zone_names() }} as names
-    where name like '%/%' or name = 'UTC'
+    where name like '%/%' and name not like 'SystemV/%' or name = 'UTC'
 )
 
 select

@@ -1,21 +1,6 @@
 -- One row per visit that is not as it was at the end of the last build: new, another version, gone, or its account
 -- moved. With where it stood at the end of the last build and, after one that was cut short, where that had put it.
-{%- set built = load_relation(this.incorporate(path={'identifier': 'visits_built'})) %}
 {%- set visits = load_relation(this.incorporate(path={'schema': 'marts', 'identifier': 'visits'})) %}
-{%- set no_visit %}
-    select
-        cast(null as varchar) as source,
-        cast(null as varchar) as visit_id,
-        cast(null as varchar) as content_hash,
-        cast(null as varchar) as delivery_id,
-        cast(null as bigint) as versions,
-        cast(null as double) as account_lat,
-        cast(null as double) as account_lng,
-        cast(null as varchar) as agent_key,
-        cast(null as varchar) as account_id,
-        cast(null as date) as local_date
-    where false
-{%- endset %}
 with loaded as (
     select
         visits.source,
@@ -31,7 +16,9 @@ with loaded as (
 ),
 
 built as (
-    {{ no_visit if built is none or visits is none or flags.FULL_REFRESH else 'select * from ' ~ built }}
+    select *
+    from {{ source('meta', 'visits_built') }}
+    {% if visits is none or flags.FULL_REFRESH %} where false {% endif %}
 ),
 
 changed as (

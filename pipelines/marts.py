@@ -1,0 +1,72 @@
+"""From loaded visits to the tables that people open: mappings, models, tests, wide tables."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pipelines import comments, inputs, mappings, meta, models, wide
+from pipelines.warehouse import Loaded, Warehouse
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from pipelines.mappings import Mappings
+
+
+class Built(NamedTuple):
+    """As of which day the marts speak, and until when that is today (seconds since 1970; 0: it was told)."""
+
+    as_of: date
+    holds_until: float
+
+
+def run(
+    warehouse: Warehouse, progress: Callable[[Loaded], None], as_of: date | None = None, *, full: bool = False
+) -> Loaded:
+    """Load what waits, build on it, publish. Hold the lock. When `build` raises, nothing is published."""
+    return warehouse.run(lambda loaded: build(warehouse, loaded, as_of, full=full).holds_until, progress)
+
+
+def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, full: bool = False) -> Built:
+    """Build and test the models and the wide tables in the working file. Hold the lock.
+
+    `as_of` is today in the default zone unless told. History is built afresh where `full` says so, and where models
+    or mappings are not those of the last build; else what changed visits touch. Raises MappingError, InputError,
+    ChecksFailedError: then the next build starts from where this one did.
+    """
+    started = datetime.now(UTC)
+    known = mappings.read(warehouse.home / "mappings")
+    built = _as_of(known, as_of)
+    fingerprint = sha256(f"{known.fingerprint} {models.fingerprint()}".encode()).hexdigest()
+    with warehouse.open() as connection:
+        meta.prepare(connection, built.as_of)
+        mappings.write(connection, known)
+        _bring_in(connection, warehouse.home / "inputs")
+        is_full = full or meta.built_as(connection) != fingerprint
+    models.build(warehouse.home, full=is_full)
+    with warehouse.open() as connection:
+        wide.build(connection, None if is_full else "staging.touched_visits")
+        comments.write(connection)
+        meta.remember(connection)
+        meta.record(connection, started, built.as_of, loaded, fingerprint, is_full=is_full)
+    return built
+
+
+def _bring_in(connection: "DuckDBPyConnection", folder: Path) -> None:
+    """Read the customer's files, unless they are as they were."""
+    now = inputs.fingerprint(folder)
+    if meta.inputs_as(connection) != now:
+        inputs.write(connection, folder)
+        meta.note_inputs(connection, now)
+
+
+def _as_of(known: "Mappings", told: date | None) -> Built:
+    if told is not None:
+        return Built(told, 0)
+    zone = ZoneInfo(next(row.value for row in known.settings if row.key == "default_time_zone" and not row.source))
+    today = datetime.now(zone).date()
+    tomorrow = datetime.combine(today + timedelta(days=1), time(), zone)
+    return Built(today, tomorrow.timestamp())

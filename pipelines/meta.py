@@ -1,0 +1,118 @@
+"""Schema `meta`: how the tables came about, and what the last build that came to its end knew."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_KEPT = 1000  # runs
+_MADE_WITH = ("kobra-visits", "dlt", "dbt-core", "duckdb")
+
+_TABLES = """
+create schema if not exists meta;
+create table if not exists meta.build (as_of date, is_finished boolean, inputs varchar);
+create table if not exists meta.visits_built (
+    source varchar, visit_id varchar, content_hash varchar, delivery_id varchar, versions bigint,
+    account_lat double, account_lng double, agent_key varchar, account_id varchar, local_date date
+);
+create table if not exists meta.runs (
+    started_at timestamp with time zone, finished_at timestamp with time zone, duration_s double, as_of date,
+    is_full boolean, visits_touched bigint, deliveries bigint, new_versions bigint, duplicates bigint,
+    rejected bigint, segments bigint, damaged bigint, versions varchar, fingerprint varchar
+);
+"""
+
+# Only what was touched is written anew; the rest stands.
+_REMEMBER = """
+begin;
+delete from meta.visits_built as built
+where exists (
+    select 1 from staging.touched_visits as touched
+    where touched.source = built.source and touched.visit_id = built.visit_id
+);
+insert into meta.visits_built by name
+select v.source, v.visit_id, v.content_hash, v.delivery_id, v.versions, v.agent_key, v.account_id, v.local_date,
+    accounts.lat as account_lat, accounts.lng as account_lng
+from marts.visits as v
+left join staging.accounts_on_file as accounts using (source, account_id)
+where exists (
+    select 1 from staging.touched_visits as touched
+    where touched.source = v.source and touched.visit_id = v.visit_id
+);
+commit;
+"""
+
+
+def prepare(connection: "DuckDBPyConnection", as_of: date) -> None:
+    """Make what is missing of schema `meta`, and set the day as of which the models speak."""
+    connection.execute(_TABLES)
+    if connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of]).fetchone() == (0,):
+        connection.execute("insert into meta.build values (?, false, null)", [as_of])
+
+
+def inputs_as(connection: "DuckDBPyConnection") -> str | None:
+    """The fingerprint of the customer's files that schema `inputs` holds."""
+    found = connection.execute("select inputs from meta.build").fetchone()
+    return found[0] if found else None
+
+
+def note_inputs(connection: "DuckDBPyConnection", fingerprint: str) -> None:
+    """Note which files schema `inputs` holds now."""
+    connection.execute("update meta.build set inputs = ?", [fingerprint])
+
+
+def outdate(connection: "DuckDBPyConnection") -> None:
+    """Note, where marts are, that they do not hold everything that is loaded."""
+    if _is_there(connection):
+        connection.execute("update meta.build set is_finished = false")
+
+
+def is_outdated(connection: "DuckDBPyConnection") -> bool:
+    """Whether there are marts that do not hold everything that is loaded, or did not pass their tests."""
+    return _is_there(connection) and connection.execute(
+        "select count(*) from meta.build where not is_finished"
+    ).fetchone() != (0,)
+
+
+def _is_there(connection: "DuckDBPyConnection") -> bool:
+    found = "select count(*) from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
+    return connection.execute(found).fetchone() == (1,)
+
+
+def built_as(connection: "DuckDBPyConnection") -> str | None:
+    """The fingerprint of the last build that came to its end; None when there was none."""
+    found = connection.execute("select fingerprint from meta.runs order by finished_at desc limit 1").fetchone()
+    return found[0] if found else None
+
+
+def remember(connection: "DuckDBPyConnection") -> None:
+    """Note that everything made of single visits stands as they are now: the next build starts from here."""
+    connection.execute(_REMEMBER)
+
+
+def record(
+    connection: "DuckDBPyConnection",
+    started: datetime,
+    as_of: date,
+    loaded: Sequence[int],
+    fingerprint: str,
+    *,
+    is_full: bool,
+) -> None:
+    """Note a run. `loaded`: deliveries, new, duplicates, rejected, segments, damaged."""
+    now = datetime.now(UTC)
+    made_with = ", ".join(f"{name} {version(name)}" for name in _MADE_WITH)
+    touched = connection.execute("select count(distinct (source, visit_id)) from staging.touched_visits").fetchone()
+    assert touched is not None
+    row: list[Any] = [started, now, (now - started).total_seconds(), as_of, is_full, touched[0], *loaded]
+    connection.execute(
+        f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
+    )
+    connection.execute("update meta.build set is_finished = true")
+    connection.execute(
+        "delete from meta.runs where finished_at not in"
+        f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
+    )

@@ -1,0 +1,458 @@
+"""One row per visit, one column per question: whatever is asked, and however the visits came in."""
+
+import unicodedata
+from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import duckdb
+import pytest
+
+from pipelines import wide
+from pipelines.warehouse import Warehouse
+
+_MART = """
+create schema if not exists marts;
+create or replace view marts.visits as
+    select source, visit_id,
+        case when cancelled then 'cancelled' when finished then 'completed' else 'open' end as state,
+        tag_name as outcome, agent_id as agent_key, agent_name, account_id, client_name, visit_type,
+        start_local::date as local_date, start_local, end_local, time_zone_raw as time_zone, lat, lng, tag_name
+    from kobra.visits;
+"""
+
+
+class Answer(NamedTuple):
+    """One answer as it stands in the warehouse."""
+
+    value: str | None
+    kind: str | None = "1"
+    name: str | None = None
+    read: Any = None  # what a typed answer reads as
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """answer_name, answer_type_id, value, bool, number, date, time, text, parse_ok."""
+        typed = [self.read if self.kind in kinds else None for kinds in (("6", "8"), ("3", "4"), ("5",), ("10",))]
+        ok = None if self.value is None else self.kind not in ("3", "4", "5", "10") or self.read is not None
+        return (self.name, self.kind, self.value, *typed, self.value if self.read is None else None, ok)
+
+
+class Question(NamedTuple):
+    """One question with its answers."""
+
+    text: str | None
+    answers: tuple[Answer, ...] = ()
+    id: str | None = None
+
+
+def yes(read: bool = True, spelt: str = "true") -> Answer:
+    return Answer(spelt, "8", read=read)
+
+
+class File:
+    """A working file with a mart, into which visits are put directly."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        connection.execute(_MART)
+        connection.execute("create table touched (source varchar, visit_id varchar)")
+
+    def put(self, visit_id: str, product: int | None, *questions: Question, source: str = "a") -> None:
+        """A visit, in place of an earlier version."""
+        self.remove(visit_id, source)
+        self.connection.execute(
+            "insert into kobra.visits by name select ? as source, ? as visit_id, ? as product_id, true as finished",
+            [source, visit_id, product],
+        )
+        for pos, question in enumerate(questions, 1):
+            self.connection.execute(
+                "insert into kobra.questions (source, visit_id, question_pos, question_id, question_name)"
+                " values (?, ?, ?, ?, ?)",
+                [source, visit_id, pos, question.id, question.text],
+            )
+            for at, answer in enumerate(question.answers, 1):
+                self.connection.execute(
+                    "insert into kobra.answers (source, visit_id, question_pos, answer_pos, answer_name,"
+                    " answer_type_id, value, value_bool, value_number, value_date, value_time, value_text, parse_ok)"
+                    f" values ({', '.join('?' * 13)})",
+                    [source, visit_id, pos, at, *answer.row],
+                )
+
+    def remove(self, visit_id: str, source: str = "a") -> None:
+        for table in ("visits", "questions", "answers"):
+            self.connection.execute(
+                f"delete from kobra.{table} where source = ? and visit_id = ?", [source, visit_id]
+            )
+        self.connection.execute("insert into touched values (?, ?)", [source, visit_id])
+
+    def build(self, *, full: bool = False) -> None:
+        wide.build(self.connection, None if full else "main.touched")
+        self.connection.execute("delete from touched")
+
+    def rows(self, table: str = "product_1") -> list[dict[str, Any]]:
+        found = self.connection.execute(f'select * from wide."{table}" order by source, visit_id')
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def asked(self, table: str = "product_1") -> dict[str, str]:
+        """The question columns in order, with their types."""
+        described = self.connection.execute(f'describe wide."{table}"').fetchall()
+        return {name: kind for name, kind, *_ in described[len(wide.LEADING) :]}
+
+    def tables(self) -> set[str]:
+        found = self.connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'wide'"
+        ).fetchall()
+        return {name for (name,) in found if name.startswith("product_")}
+
+    def columns(self) -> dict[tuple[int, str, str], tuple[str, str]]:
+        """Column and type of every question that has one, by product, question and answer name."""
+        found = self.connection.execute(
+            "select product_id, question_key, answer_key, column_name, type from wide.columns where is_present"
+        ).fetchall()
+        return {(product, question, answer): (name, kind) for product, question, answer, name, kind in found}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[File]:
+    warehouse = Warehouse(tmp_path / "home")
+    with warehouse.lock(), warehouse.open() as connection:
+        yield File(connection)
+
+
+def test_an_unmapped_checklist_is_a_table_on_the_first_day(file: File) -> None:
+    file.put(
+        "1", 3,
+        Question("¿El giro coincide?", (yes(),), "53"),
+        Question("Monto de la renta", (Answer("1,500.50", "4", read=Decimal("1500.5")),), "60"),
+        Question("Fecha de apertura", (Answer("2026-02-16", "5", read=date(2026, 2, 16)),), "61"),
+        Question("Horario", (Answer("8:00", "10", "Hora inicio", time(8)),
+                             Answer("9:30", "10", "Hora fin", time(9, 30)))),
+        Question("Giro", (Answer("Abarrotes «La Güera»", "1"),), "62"),
+    )  # fmt: skip
+    file.build()
+    assert file.asked("product_3") == {
+        "el_giro_coincide": "BOOLEAN",
+        "monto_de_la_renta": "DECIMAL(18,4)",
+        "fecha_de_apertura": "DATE",
+        "horario_hora_inicio": "TIME",
+        "horario_hora_fin": "TIME",
+        "giro": "VARCHAR",
+    }
+    (row,) = file.rows("product_3")
+    assert tuple(row)[: len(wide.LEADING)] == wide.LEADING
+    assert (row["source"], row["visit_id"], row["state"]) == ("a", "1", "completed")
+    assert list(row.values())[len(wide.LEADING) :] == [
+        True, Decimal("1500.5000"), date(2026, 2, 16), time(8), time(9, 30), "Abarrotes «La Güera»",
+    ]  # fmt: skip
+
+
+def test_spelling_and_ids_make_no_second_column(file: File) -> None:
+    spellings = ["¿Se realizó contacto?", "se realizo  contacto", unicodedata.normalize("NFD", "SE REALIZÓ CONTACTO")]
+    for number, text in enumerate(spellings):
+        file.put(str(number), 1, Question(text, (yes(),), str(number)))
+    file.build()
+    assert file.asked() == {"se_realizo_contacto": "BOOLEAN"}
+    assert [row["se_realizo_contacto"] for row in file.rows()] == [True] * 3
+
+
+def test_a_question_without_text_goes_by_its_id(file: File) -> None:
+    file.put("1", 1, Question(None, (Answer("x"),), "17"), Question("¿?", (Answer("y"),), "18"), Question(None))
+    file.build()
+    assert file.asked() == {"question_17": "VARCHAR", "question_18": "VARCHAR"}
+
+
+def test_visits_without_questions_have_a_row_and_those_without_product_have_none(file: File) -> None:
+    file.put("1", 1)
+    file.put("2", None, Question("q", (yes(),)))
+    file.build()
+    assert [row["visit_id"] for row in file.rows()] == ["1"]
+    assert file.tables() == {"product_1"}
+
+
+def test_several_answers_are_joined_in_the_order_of_delivery(file: File) -> None:
+    several = Question("Medios", (Answer("OXXO", "9"), Answer(None, "9"), Answer("Efectivo", "9")))
+    dates = Question("Fecha", (Answer(None, "5"), Answer("2026-01-02", "5", read=date(2026, 1, 2)),
+                               Answer("2026-01-01", "5", read=date(2026, 1, 1))))  # fmt: skip
+    file.put("1", 1, several, dates, Question("medios", (Answer("Depósito", "9"),)))
+    file.build()
+    (row,) = file.rows()
+    assert (row["medios"], row["fecha"]) == ("OXXO; Efectivo; Depósito", date(2026, 1, 2))
+
+
+def test_one_answer_that_does_not_read_makes_the_column_text_as_sent_and_its_correction_typed_again(
+    file: File,
+) -> None:
+    file.put("1", 1, Question("Monto", (Answer("1,500", "4", read=Decimal(1500)),)))
+    file.put("2", 1, Question("Monto", (Answer("", "4"),)))
+    file.build()
+    assert file.asked() == {"monto": "DECIMAL(18,4)"}
+    file.put("2", 1, Question("Monto", (Answer("mil", "4"),)))
+    file.build()
+    assert file.asked() == {"monto": "VARCHAR"}
+    assert [row["monto"] for row in file.rows()] == ["1,500", "mil"]
+    file.put("2", 1, Question("Monto", (Answer("1000", "4", read=Decimal(1000)),)))
+    file.build()
+    assert [row["monto"] for row in file.rows()] == [Decimal(1500), Decimal(1000)]
+
+
+def test_a_column_keeps_its_name_and_place_though_it_went_for_a_while(file: File) -> None:
+    file.put("1", 1, Question("Monto", (Answer("a"),)), Question("Fecha", (Answer("b"),)))
+    file.build()
+    file.put("1", 1, Question("Nueva", (Answer("c"),)), Question("Fecha", (Answer("b"),)))
+    file.build()
+    assert list(file.asked()) == ["fecha", "nueva"]
+    file.put("2", 1, Question("¡Monto!", (Answer("d"),)))
+    file.build()
+    assert list(file.asked()) == ["monto", "fecha", "nueva"]
+    file.build(full=True)
+    assert list(file.asked()) == ["monto", "fecha", "nueva"]
+
+
+def test_a_visit_that_changes_its_product_or_goes_leaves_nothing_behind(file: File) -> None:
+    file.put("1", 1, Question("q", (yes(),)))
+    file.put("2", 1)
+    file.build()
+    file.put("1", 2, Question("q", (yes(),)))
+    file.build()
+    assert ([row["visit_id"] for row in file.rows()], len(file.rows("product_2"))) == (["2"], 1)
+    file.remove("1")
+    file.build()
+    assert file.tables() == {"product_1"}
+    assert file.asked() == {}
+
+
+HOSTILE = [
+    "", " ", "¿?", "🙂🙂", "'; drop schema kobra cascade; --", '"', '"; drop table x; --', "\\", "a\nb\tc\rd", "x\0y",
+    "select", "ORDER", "source", "Visit ID", "lat", "¿Cuál?" * 2000, "您好吗", "您好",
+    "Ünïcödé ñandú ß", "1er horario", "a" * 200, "a" * 201, "=cmd|' /C calc'!A1", "_", "column_name", "%s {} $1 ?",
+    "\u202eoirartnoc", "p0", "v", "place",
+    "KEEP", "WHICH", "PRODUCT",
+]  # fmt: skip
+
+
+def test_no_text_of_a_question_can_break_the_tables(file: File) -> None:
+    for number, text in enumerate(HOSTILE):
+        file.put(
+            str(number), 1, Question(text, (Answer(text, "1", text), Answer(f"{number}", "1", "n")), f"i{number}")
+        )
+        file.put(f"n{number}", 1, Question("q", (Answer(f"{number}", "1", text),)))
+    file.build()
+    columns = file.asked()
+    assert all(name.isascii() and 0 < len(name) <= wide.NAME_MAX for name in columns)
+    assert all(name.replace("_", "").isalnum() and not name[0].isdigit() for name in columns)
+    assert "select" not in columns
+    by_key = {key[1:]: name for key, (name, _) in file.columns().items()}
+    rows = {row["visit_id"]: row for row in file.rows()}
+    for number, text in enumerate(HOSTILE):
+        (key,) = file.connection.execute("select kobra.normalised_text(?)", [text]).fetchone() or ("",)
+        assert f"{number}" in rows[str(number)][by_key[key or f"#i{number}", "n"]].split("; ")
+        assert rows[f"n{number}"][by_key["q", key]] == f"{number}"
+    before = file.rows()
+    file.build(full=True)
+    assert file.rows() == before
+
+
+def test_a_name_that_is_taken_or_reserved_gets_the_id_of_the_question_or_a_number(file: File) -> None:
+    texts = [("Select", "7"), ("Source", "8"), ("Order", None), ("a" * 70, None), ("a" * 71, None)]
+    file.put("1", 1, *(Question(text, (Answer("x"),), number) for text, number in texts))
+    file.build()
+    assert list(file.asked()) == ["select_7", "source_8", "order_2", "a" * 60, f"{'a' * 58}_2"]
+
+
+def test_a_question_that_gets_its_column_late_is_answered_for_all_visits(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as narrow:
+        narrow.setattr(wide, "COLUMNS_MAX", 1)
+        file.put("1", 1, Question("Monto", (Answer("1"),)), Question("Fecha", (Answer("2"),)))
+        file.build()
+    file.put("2", 1, Question("Monto", (Answer("3"),)))
+    file.build()
+    assert [row["fecha"] for row in file.rows()] == ["2", None]
+
+
+def test_a_column_says_the_question_as_it_was_asked_most_often(file: File) -> None:
+    for number, text in enumerate(["¿Cuánto  dio 'hoy'?", "¿Cuánto dio 'hoy'?", "¿Cuánto dio 'hoy'?"]):
+        file.put(str(number), 1, Question(text, (Answer("1", "1", "Efectivo"),)))
+    file.build()
+    comments = "select comment from duckdb_columns() where table_name = 'product_1' and comment is not null"
+    assert file.connection.execute(comments).fetchall() == [("¿Cuánto dio 'hoy'? · Efectivo",)]
+
+
+def test_a_client_that_asks_another_question_in_every_visit_gets_no_endless_table(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wide, "COLUMNS_MAX", 5)
+    for number in range(9):
+        file.put(str(number), 1, Question(f"Drift {number}", (yes(),)), Question("Monto", (Answer("1"),)))
+    file.build()
+    assert len(file.asked()) == 5
+    assert "monto" in file.asked()
+    counted = "select columns, left_out from wide.products"
+    assert file.connection.execute(counted).fetchall() == [(5, 5)]
+    kept = list(file.asked())
+    file.put("x", 1, Question("Drift x", (yes(),)))
+    file.build()
+    assert (list(file.asked()), file.connection.execute(counted).fetchall()) == (kept, [(5, 6)])
+    for number in range(9):
+        file.put(f"y{number}", 1, Question("Fecha", (yes(),)))
+    file.build(full=True)
+    assert {"monto", "fecha"} <= set(file.asked())
+
+
+def test_products_without_end_get_no_endless_tables(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide, "PRODUCTS_MAX", 2)
+    for number, product in enumerate((7, 7, 1, 8, 9)):
+        file.put(str(number), product, Question("q", (yes(),)))
+    file.build()
+    assert file.tables() == {"product_1", "product_7"}
+    found = file.connection.execute("select product_id, table_name from wide.products order by all").fetchall()
+    assert found == [(1, "product_1"), (7, "product_7"), (8, None), (9, None)]
+    for number in range(10, 14):
+        file.put(str(number), 8)
+    file.build()
+    assert file.tables() == {"product_1", "product_7"}
+    file.build(full=True)
+    assert file.tables() == {"product_7", "product_8"}
+
+
+def test_a_build_that_fails_changes_nothing(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.put("1", 1, Question("Monto", (Answer("1"),)))
+    file.build()
+    before, columns = file.rows(), file.columns()
+    file.put("1", 2, Question("Fecha", (Answer("2"),)))
+    with monkeypatch.context() as broken:
+        broken.setattr(wide, "_comment", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            wide.build(file.connection, "main.touched")
+    assert (file.rows(), file.columns(), file.tables()) == (before, columns, {"product_1"})
+    file.build()
+    assert file.tables() == {"product_2"}
+
+
+# ---------------------------------------------------------------- any stream of changes
+
+ANSWERS = [
+    yes(), yes(False, "no"), Answer("quizá", "8"), Answer(None, "8"), Answer("1,5", "4"), Answer("", "5"),
+    Answer("1500", "3", read=Decimal(1500)), Answer("2026-03-01", "5", read=date(2026, 3, 1)),
+    Answer("8:30", "10", read=time(8, 30)), Answer("x", "1"), Answer("y", "9"), Answer(None, None), Answer("z", "99"),
+]  # fmt: skip
+TEXTS = ["Monto", "¿MONTO?", "Fecha", None, "", "🙂", "source", "Horario"]
+
+
+def _checklist(random: Random) -> list[Question]:
+    kinds = ANSWERS[:4] if random.random() < 0.5 else ANSWERS
+    return [
+        Question(
+            random.choice(TEXTS),
+            tuple(
+                random.choice(kinds)._replace(name=random.choice([None, None, "Hora fin", "hora  FIN", "🙂"]))
+                for _ in range(random.choice([0, 1, 1, 1, 2]))
+            ),
+            random.choice([None, "1", "2"]),
+        )
+        for _ in range(random.randrange(5))
+    ]
+
+
+def _key(file: File, text: str | None) -> str:
+    (key,) = file.connection.execute("select coalesce(kobra.normalised_text(?), '')", [text]).fetchone() or ("",)
+    return str(key)
+
+
+def _expected(file: File, visits: dict[str, tuple[int | None, list[Question]]]) -> dict[int, Any]:
+    """Types by question, and cells by visit and question, of every product: told one by one, from what was put."""
+    keys = {text: _key(file, text) for text in [*TEXTS, "Hora fin", "hora  FIN", "🙂", None]}
+    products: dict[int, Any] = {}
+    for visit_id, (product, checklist) in visits.items():
+        if product is None:
+            continue
+        forms, cells = products.setdefault(product, ({}, {}))
+        cells[visit_id] = {}
+        for question in checklist:
+            name = keys[question.text] or f"#{question.id or ''}"
+            forms.setdefault((name, ""), [])
+            for answer in question.answers:
+                form = (name, keys[answer.name])
+                forms.setdefault(form, []).append(answer)
+                cells[visit_id].setdefault(form, []).append(answer)
+    for product, (forms, cells) in products.items():
+        telling = {form: [a for a in answers if a.value is not None or a.kind] for form, answers in forms.items()}
+        answered = {form[0] for form, answers in telling.items() if answers}
+        types = {
+            form: _type(answers)
+            for form, answers in telling.items()
+            if answers or (form[0] not in answered and form[0] != "#")
+        }
+        told = {
+            v: {form: _cell(a, types[form]) for form, a in row.items() if form in types} for v, row in cells.items()
+        }
+        products[product] = (
+            types,
+            {v: {form: cell for form, cell in row.items() if cell is not None} for v, row in told.items()},
+        )
+    return products
+
+
+def _type(answers: list[Answer]) -> str:
+    by_kind = {"6": "BOOLEAN", "8": "BOOLEAN", "3": "DECIMAL(18,4)", "4": "DECIMAL(18,4)", "5": "DATE", "10": "TIME"}
+    valued = [answer for answer in answers if answer.value]
+    kinds = {
+        by_kind.get(str(answer.kind), "VARCHAR") if not answer.value or answer.read is not None else "VARCHAR"
+        for answer in valued or answers
+    }
+    return kinds.pop() if len(kinds) == 1 else "VARCHAR"
+
+
+def _cell(answers: list[Answer], kind: str) -> Any:
+    if kind != "VARCHAR":
+        return next((answer.read for answer in answers if answer.read is not None), None)
+    values = [answer.value for answer in answers if answer.value is not None]
+    return "; ".join(values) if values else None
+
+
+def _found(file: File) -> dict[int, Any]:
+    columns = file.columns()
+    result: dict[int, Any] = {}
+    for table in file.tables():
+        product = int(table.removeprefix("product_"))
+        mine = {
+            key: column for (of, *key_parts), column in columns.items() if of == product for key in [tuple(key_parts)]
+        }
+        assert file.asked(table) == dict(mine.values()), "the registry says what the table has"
+        result[product] = (
+            {key: kind for key, (_, kind) in mine.items()},
+            {
+                row["visit_id"]: {key: row[name] for key, (name, _) in mine.items() if row[name] is not None}
+                for row in file.rows(table)
+            },
+        )
+    return result
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_built_bit_by_bit_the_tables_are_those_of_one_build(file: File, seed: int) -> None:
+    random = Random(seed)
+    visits: dict[str, tuple[int | None, list[Question]]] = {}
+    for _ in range(6):
+        for _ in range(random.randrange(1, 8)):
+            visit_id = str(random.randrange(12))
+            if random.random() < 0.25:
+                visits.pop(visit_id, None)
+                file.remove(visit_id)
+            else:
+                visits[visit_id] = random.choice([1, 1, 2, None]), _checklist(random)
+                file.put(visit_id, visits[visit_id][0], *visits[visit_id][1])
+        file.build()
+        assert _found(file) == _expected(file, visits)
+    bit_by_bit = {table: (file.asked(table), file.rows(table)) for table in file.tables()}
+    file.build(full=True)
+    assert {table: (file.asked(table), file.rows(table)) for table in file.tables()} == bit_by_bit
+    file.connection.execute("drop schema wide cascade; drop schema wide_state cascade")
+    file.build()
+    assert _found(file) == _expected(file, visits)
