@@ -33,6 +33,10 @@ _COMMENT_MAX = 1000
 _MEMORY_LIMIT = "1GB"
 _CELLS_AT_ONCE = 2_000_000  # bounds the memory of one step of a pivot
 
+# A column is typed where nearly all values read as one type. The few others are NULL in it, counted in
+# `wide.columns.times_unread` and as sent in kobra.answers: a slip of one client must not turn numbers into text.
+_TOLERATED = 0.05
+
 # An answer's kind in bits: the low ones of answers with a value that reads, the high ones of those without a value.
 _KINDS = {1: Type.BOOL, 2: Type.NUMBER, 4: Type.DATE, 8: Type.TIME}
 _TEXT, _EMPTY = 16, 32
@@ -48,8 +52,8 @@ create schema if not exists wide;
 create schema if not exists wide_state;
 create table if not exists wide.columns (
     product_id integer, question_key varchar, answer_key varchar, column_name varchar, type varchar,
-    position integer, is_present boolean, times_asked bigint, question_id varchar, question_name varchar,
-    answer_name varchar
+    position integer, is_present boolean, times_asked bigint, times_unread bigint,
+    question_id varchar, question_name varchar, answer_name varchar
 );
 create table if not exists wide.products (
     product_id integer, table_name varchar, visits bigint, columns integer, left_out bigint
@@ -185,13 +189,21 @@ create or replace temp table wide_seen as
         select product_id, signature, count(*) as visits from wide_state.visits group by all
     ),
     spelt as (
-        select product_id, form_id, sum(visits)::bigint as asked, min(question_pos) as question_pos,
-            min(answer_pos) as answer_pos, bit_or(kinds) as kinds
+        select product_id, form_id, kinds, sum(visits)::bigint as asked, min(question_pos) as question_pos,
+            min(answer_pos) as answer_pos
         from used join wide_state.signatures using (signature) group by all
     ),
     questions as (
         select product_id, question_key, answer_key, sum(asked)::bigint as times_asked,
             min(question_pos) as question_pos, min(answer_pos) as answer_pos, bit_or(kinds) as kinds,
+            coalesce(sum(asked) filter (where kinds % {_EMPTY} > 0), 0)::bigint as filled,
+            {
+    ", ".join(
+        f"coalesce(sum(asked) filter (where kinds % {_EMPTY} > 0 and kinds % {_EMPTY} <> {bit}), 0)::bigint"
+        f" as not_{kind.name.lower()}"
+        for bit, kind in _KINDS.items()
+    )
+},
             arg_max(
                 struct_pack(form_id, question_id, question_name, answer_name),
                 struct_pack(asked, question_id, question_name, answer_name)
@@ -199,12 +211,20 @@ create or replace temp table wide_seen as
         from spelt join wide_state.forms using (form_id) group by all
     ),
     worth_it as (
-        select *, case when kinds % {_EMPTY} > 0 then kinds % {_EMPTY} else kinds // {_EMPTY} end as kind
+        select *, case
+                when filled = 0 then kinds // {_EMPTY}
+                {
+    " ".join(f"when not_{kind.name.lower()} <= filled * {_TOLERATED} then {bit}" for bit, kind in _KINDS.items())
+}
+                else {_TEXT}
+            end as kind, case kind {
+    " ".join(f"when {bit} then not_{kind.name.lower()}" for bit, kind in _KINDS.items())
+} else 0 end as times_unread
         from questions
         qualify kinds > 0
             or (max(kinds) over (partition by product_id, question_key) = 0 and question_key <> '#')
     )
-    select q.product_id, q.question_key, q.answer_key, q.times_asked, question_pos, answer_pos, kind,
+    select q.product_id, q.question_key, q.answer_key, q.times_asked, q.times_unread, question_pos, answer_pos, kind,
         usual.question_id, usual.question_name, usual.answer_name, column_name, position,
         row_number() over (
             partition by q.product_id
@@ -235,6 +255,7 @@ class _Question(NamedTuple):
     question_name: str | None
     answer_name: str | None
     times_asked: int
+    times_unread: int
     column: str | None
     position: int | None
 
@@ -323,8 +344,8 @@ def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
     for (product_id,) in products:
         rows = connection.execute(
             """
-            select question_key, answer_key, kind, question_id, question_name, answer_name, times_asked, column_name,
-                position
+            select question_key, answer_key, kind, question_id, question_name, answer_name, times_asked,
+                times_unread, column_name, position
             from temp.wide_seen where product_id = ? and rank <= ?
             order by position nulls last, question_pos, answer_pos, question_key, answer_key
             """,
@@ -395,15 +416,15 @@ def _with_ending(name: str, ending: str) -> str:
 
 def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None:
     """Keep every name that was given; say which are in use, and what was left out."""
-    connection.execute("update wide.columns set is_present = false, times_asked = 0")
+    connection.execute("update wide.columns set is_present = false, times_asked = 0, times_unread = 0")
     connection.execute(
         "create or replace temp table wide_places (product_id integer, question_key varchar, answer_key varchar,"
         " place integer, column_name varchar, type varchar, position integer, times_asked bigint,"
-        " question_id varchar, question_name varchar, answer_name varchar)"
+        " times_unread bigint, question_id varchar, question_name varchar, answer_name varchar)"
     )
     rows = [
         (table.product_id, q.question_key, q.answer_key, place, q.column, q.type.value, q.position, q.times_asked,
-         q.question_id, q.question_name, q.answer_name)
+         q.times_unread, q.question_id, q.question_name, q.answer_name)
         for table in wanted for place, q in enumerate(table.questions)
     ]  # fmt: skip
     if rows:
@@ -416,8 +437,8 @@ def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None
             select (product_id, question_key, answer_key) from temp.wide_places
         );
         insert into wide.columns
-            select product_id, question_key, answer_key, column_name, type, position, true, times_asked, question_id,
-                question_name, answer_name
+            select product_id, question_key, answer_key, column_name, type, position, true, times_asked, times_unread,
+                question_id, question_name, answer_name
             from temp.wide_places;
         create or replace temp table wide_form_places as
             select product_id, form_id, place, type

@@ -376,13 +376,18 @@ def _expected(file: File, visits: dict[str, tuple[int | None, list[Question]]]) 
         cells[visit_id] = {}
         for question in checklist:
             name = keys[question.text] or f"#{question.id or ''}"
-            forms.setdefault((name, ""), [])
+            forms.setdefault((name, ""), {})
             for answer in question.answers:
                 form = (name, keys[answer.name])
-                forms.setdefault(form, []).append(answer)
+                forms.setdefault(form, {}).setdefault(visit_id, []).append(answer)
                 cells[visit_id].setdefault(form, []).append(answer)
     for product, (forms, cells) in products.items():
-        telling = {form: [a for a in answers if a.value is not None or a.kind] for form, answers in forms.items()}
+        telling = {
+            form: [
+                kept for answers in visits.values() if (kept := [a for a in answers if a.value is not None or a.kind])
+            ]
+            for form, visits in forms.items()
+        }
         answered = {form[0] for form, answers in telling.items() if answers}
         types = {
             form: _type(answers)
@@ -399,19 +404,25 @@ def _expected(file: File, visits: dict[str, tuple[int | None, list[Question]]]) 
     return products
 
 
-def _type(answers: list[Answer]) -> str:
-    by_kind = {"6": "BOOLEAN", "8": "BOOLEAN", "3": "DECIMAL(18,4)", "4": "DECIMAL(18,4)", "5": "DATE", "10": "TIME"}
-    valued = [answer for answer in answers if answer.value]
-    kinds = {
-        by_kind.get(str(answer.kind), "VARCHAR") if not answer.value or answer.read is not None else "VARCHAR"
-        for answer in valued or answers
-    }
-    return kinds.pop() if len(kinds) == 1 else "VARCHAR"
+_BY_KIND = {"6": "BOOLEAN", "8": "BOOLEAN", "3": "DECIMAL(18,4)", "4": "DECIMAL(18,4)", "5": "DATE", "10": "TIME"}
+
+
+def _kind(answer: Answer) -> str:
+    return "VARCHAR" if answer.value and answer.read is None else _BY_KIND.get(str(answer.kind), "VARCHAR")
+
+
+def _type(visits: list[list[Answer]]) -> str:
+    filled = [kinds for answers in visits if (kinds := {_kind(answer) for answer in answers if answer.value})]
+    if not filled:
+        kinds = {_kind(answer) for answers in visits for answer in answers}
+        return kinds.pop() if len(kinds) == 1 else "VARCHAR"
+    usual = [kind for kind in dict.fromkeys(_BY_KIND.values()) if filled.count({kind}) >= 0.95 * len(filled)]
+    return usual[0] if usual else "VARCHAR"
 
 
 def _cell(answers: list[Answer], kind: str) -> Any:
     if kind != "VARCHAR":
-        return next((answer.read for answer in answers if answer.read is not None), None)
+        return next((answer.read for answer in answers if answer.read is not None and _kind(answer) == kind), None)
     values = [answer.value for answer in answers if answer.value is not None]
     return "; ".join(values) if values else None
 
