@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import receiver
+from benchmarks import models, receiver
 from benchmarks.load import reach
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -36,6 +36,10 @@ def main() -> int:
             "## Load",
             "",
             reach.markdown(list(reach.rows(3, sizes))),
+            "",
+            "## Models",
+            "",
+            reach.markdown(list(models.rows(3, sizes))),
             "",
         ]
     )

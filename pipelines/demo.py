@@ -103,7 +103,7 @@ def show(home: Path, count: int) -> int:
     print(f"\nEverything is in {home}/. Try next:\n"
           f"  KOBRA_HOME={home} .venv/bin/kobra status\n"
           f"  .venv/bin/python -c \"import duckdb; duckdb.connect('{warehouse.published}', read_only=True)"
-          f".sql('from kobra.kobra.visits').show()\"")  # fmt: skip
+          f".sql('from kobra.marts.outcomes_daily').show()\"")  # fmt: skip
     complete = loaded.deliveries == count and set(answers) <= {200, 400}
     return 0 if complete else 1
 
@@ -143,19 +143,21 @@ def _port(process: subprocess.Popen[str]) -> int:
 
 _TABLES = {
     "Visits by product and state": """
-        select product_id, case when cancelled then 'cancelled' when finished then 'completed' else 'open' end,
-            count(*)
-        from kobra.visits group by all order by all nulls last
+        select product_id, state, count(*) from marts.visits group by all order by all nulls last
     """,
-    "Was contact made? (answers to «¿Se realizó contacto?», completed visits)": """
-        select product_id, case when value_bool then 'yes' when not value_bool then 'no' else 'not answered' end,
-            count(*)
-        from kobra.answers join kobra.visits using (source, visit_id)
-        join kobra.questions using (source, visit_id, question_pos)
-        where question_name = '¿Se realizó contacto?' and finished group by all order by all nulls last
+    "What came of them (completed visits)": """
+        with counted as (
+            select product_id, sum(contacts) / sum(contact_known) as contact, sum(rpcs) / sum(contact_known) as rpc,
+                case when product_id = 1 then sum(promises) / sum(visits_completed) end as promise,
+                case when product_id > 1 then sum(validated) / sum(validated + refuted) end as validated
+            from marts.outcomes_daily group by product_id
+        )
+        select product_id, unnest(['contact made', 'right party met', 'promise to pay', 'validated']) as rate,
+            unnest([contact, rpc, promise, validated]) as share
+        from counted order by product_id
     """,
     "Rejected (the bytes stay in the raw store)": """
-        select null, reason, count(*) from kobra.rejects group by all order by 3 desc, 2
+        select null, reason, count(*) from kobra.rejects group by all order by count(*) desc, 2
     """,
 }
 
@@ -174,4 +176,6 @@ def _summarise(published: Path) -> None:
 
 def _print(connection: "DuckDBPyConnection", query: str) -> None:
     for product, word, number in connection.execute(query).fetchall():
-        print(f"  {PRODUCTS.get(product, '' if product is None else product):20} {word:16} {number:>8,}")
+        if number is not None:
+            shown = f"{number:,}" if isinstance(number, int) else f"{number:.0%}"
+            print(f"  {PRODUCTS.get(product, '' if product is None else product):20} {word:16} {shown:>8}")

@@ -1,4 +1,5 @@
-"""The data dictionary, docs/data-dictionary.md: rendered from the contract, so that it cannot say anything else."""
+"""The data dictionary, docs/data-dictionary.md: rendered from the contract and the models' descriptions, so that it
+cannot say anything else."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines import contract
 from pipelines.contract import FIELDS, TABLES, Table
+from pipelines.models import PROJECT
 
 PATH = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
 EMPTY = "(empty)"
@@ -85,9 +87,10 @@ CONVENTIONS = (
 _OPENING = """\
 # Data dictionary
 
-<!-- Written by `make docs` from pipelines/contract.py: change it there. -->
+<!-- Written by `make docs` from pipelines/contract.py and sql/models/marts/*.yml: change it there. -->
 
-What is in the published file, `kobra.duckdb`, schema `kobra`, and what Kobra sends.
+What is in the published file, `kobra.duckdb`, and what Kobra sends. Schema [`marts`](#schema-marts) says what came of
+the visits, schema [`kobra`](#schema-kobra) what was delivered.
 How to open it: [README](../README.md#querying).
 """
 
@@ -111,6 +114,7 @@ def render() -> str:
             "",
             *(f"- {convention}" for convention in CONVENTIONS),
             "",
+            *_marts(),
             *_tables(),
             _VERSIONS,
             *_payload(),
@@ -129,9 +133,33 @@ def write(path: Path = PATH) -> None:
     path.write_text(render(), encoding="utf-8")
 
 
+def _marts() -> Iterator[str]:
+    models = [_model(path) for path in sorted((PROJECT / "models" / "marts").glob("*.yml"))]
+    described = [model for model in models if "description" in model]  # the others hold unit tests
+    rows = ((f"[`{model['name']}`](#marts{model['name']})", model["description"]) for model in described)
+    yield from _section("Schema marts", ("table", "one row, and what it says"), rows)
+    yield "Thresholds in backticks are settings: README, [mappings](../README.md#mappings-and-thresholds)."
+    yield ""
+    for model in described:
+        yield f"### marts.{model['name']}"
+        yield ""
+        yield model["description"]
+        yield ""
+        columns = ((f"`{column['name']}`", column["data_type"].upper(), column["description"])
+                   for column in model["columns"])  # fmt: skip
+        yield from _grid(("column", "type", "meaning"), columns)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - comes with dbt
+
+    (model,) = yaml.safe_load(path.read_text(encoding="utf-8")).get("models") or [{}]
+    return dict(model)
+
+
 def _tables() -> Iterator[str]:
     rows = ((f"[`{table.name}`](#{table.name})", table.grain, _code(table.key)) for table in TABLES.values())
-    yield from _section("Tables", ("table", "one row", "key"), rows)
+    yield from _section("Schema kobra", ("table", "one row", "key"), rows)
     for table in TABLES.values():
         yield from _table(table)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -11,8 +10,6 @@ from pipelines import comments, inputs, mappings, meta, models, wide
 from pipelines.warehouse import Loaded, Warehouse
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from pipelines.mappings import Mappings
 
 
@@ -44,8 +41,14 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
     with warehouse.open() as connection:
         meta.prepare(connection, built.as_of)
         mappings.write(connection, known)
-        _bring_in(connection, warehouse.home / "inputs")
-        is_full = full or meta.built_as(connection) != fingerprint
+        inputs_now = inputs.fingerprint(warehouse.home / "inputs")
+        is_edited = meta.inputs_as(connection) != inputs_now
+        # What a build that was cut short made of the files as they were then, nothing tells from what still holds.
+        is_full = full or meta.built_as(connection) != fingerprint or (is_edited and meta.is_cut_short(connection))
+        meta.begin(connection, is_full=is_full)
+        if is_edited:
+            inputs.write(connection, warehouse.home / "inputs")
+            meta.note_inputs(connection, inputs_now)
     models.build(warehouse.home, full=is_full)
     with warehouse.open() as connection:
         wide.build(connection, None if is_full else "staging.touched_visits")
@@ -53,14 +56,6 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         meta.remember(connection)
         meta.record(connection, started, built.as_of, loaded, fingerprint, is_full=is_full)
     return built
-
-
-def _bring_in(connection: "DuckDBPyConnection", folder: Path) -> None:
-    """Read the customer's files, unless they are as they were."""
-    now = inputs.fingerprint(folder)
-    if meta.inputs_as(connection) != now:
-        inputs.write(connection, folder)
-        meta.note_inputs(connection, now)
 
 
 def _as_of(known: "Mappings", told: date | None) -> Built:

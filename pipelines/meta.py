@@ -13,7 +13,10 @@ _MADE_WITH = ("kobra-visits", "dlt", "dbt-core", "duckdb")
 
 _TABLES = """
 create schema if not exists meta;
-create table if not exists meta.build (as_of date, is_finished boolean, inputs varchar);
+create table if not exists meta.build (
+    as_of date, is_finished boolean, inputs varchar,
+    made_as varchar, is_begun boolean
+);
 create table if not exists meta.visits_built (
     source varchar, visit_id varchar, content_hash varchar, delivery_id varchar, versions bigint,
     account_lat double, account_lng double, agent_key varchar, account_id varchar, local_date date
@@ -50,7 +53,7 @@ def prepare(connection: "DuckDBPyConnection", as_of: date) -> None:
     """Make what is missing of schema `meta`, and set the day as of which the models speak."""
     connection.execute(_TABLES)
     if connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of]).fetchone() == (0,):
-        connection.execute("insert into meta.build values (?, false, null)", [as_of])
+        connection.execute("insert into meta.build values (?, false, null, null, false)", [as_of])
 
 
 def inputs_as(connection: "DuckDBPyConnection") -> str | None:
@@ -83,9 +86,21 @@ def _is_there(connection: "DuckDBPyConnection") -> bool:
 
 
 def built_as(connection: "DuckDBPyConnection") -> str | None:
-    """The fingerprint of the last build that came to its end; None when there was none."""
-    found = connection.execute("select fingerprint from meta.runs order by finished_at desc limit 1").fetchone()
+    """The fingerprint of what history was built with; None when all of it is to be built, for the first time or
+    because that was begun and did not come to its end."""
+    found = connection.execute("select made_as from meta.build").fetchone()
     return found[0] if found else None
+
+
+def is_cut_short(connection: "DuckDBPyConnection") -> bool:
+    """Whether the last build began and did not come to its end."""
+    return connection.execute("select count(*) from meta.build where is_begun").fetchone() != (0,)
+
+
+def begin(connection: "DuckDBPyConnection", *, is_full: bool) -> None:
+    """Note that from here on tables may be neither as the last build left them nor as this one does."""
+    anew = ", made_as = null" if is_full else ""
+    connection.execute(f"update meta.build set is_begun = true{anew}")
 
 
 def remember(connection: "DuckDBPyConnection") -> None:
@@ -111,7 +126,7 @@ def record(
     connection.execute(
         f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
     )
-    connection.execute("update meta.build set is_finished = true")
+    connection.execute("update meta.build set is_finished = true, is_begun = false, made_as = ?", [fingerprint])
     connection.execute(
         "delete from meta.runs where finished_at not in"
         f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"

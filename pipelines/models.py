@@ -1,11 +1,13 @@
 """The models of `sql/`: dbt, in this process, over the working file."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from pipelines.faults import FaultError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from dbt.cli.main import dbtRunner
 
 PROJECT = Path(__file__).parents[1] / "sql"
+_DBT = Path(sys.executable).with_name("dbt")
 
 
 class ChecksFailedError(FaultError):
@@ -24,6 +27,8 @@ def fingerprint() -> str:
     """A digest of the project: other models make other tables, and then history is built afresh."""
     digest = sha256()
     for path in sorted(path for kind in ("*.sql", "*.yml") for path in PROJECT.rglob(kind)):
+        if path.relative_to(PROJECT).parts[0] == "target" or path.stem.endswith("_unit_tests"):
+            continue  # what dbt compiled for an analyst; what makes no table
         digest.update(b"%s\0%s\0" % (path.relative_to(PROJECT).as_posix().encode(), path.read_bytes()))
     return digest.hexdigest()
 
@@ -78,16 +83,17 @@ def _home(home: Path) -> Iterator[None]:
 
 def _faults(result: Any, home: Path) -> Iterator[str]:
     """What went wrong, without the texts of the database: they may quote what Kobra sent."""
+    working = home / "warehouse" / "working.duckdb"
     for each in result.results:
         if each.status == "fail":
-            query = " ".join(each.node.compiled_code.split())
-            model = each.node.file_key_name or each.node.name
-            yield (
-                f"check {each.node.name} of {model.removeprefix('models.')} failed for {each.failures} row(s)."
-                f' See them with: duckdb -readonly {home / "warehouse" / "working.duckdb"} "{query}"'
-            )
+            query = "\n".join(line for line in each.node.compiled_code.splitlines() if line.strip())
+            see = f"duckdb -readonly {quote(str(working))} {quote(query)}"
+            model = getattr(each.node, "file_key_name", None)  # what a test in a file of its own does not have
+            of_model = f" of {model.partition('.')[2]}" if model else ""
+            yield (f"check {each.node.name}{of_model} failed for {each.failures} row(s). See them with:\n{see}")
         elif each.status == "error":
             yield (
                 f"{each.node.resource_type} {each.node.name} cannot be built. See why with:"
-                f" cd {PROJECT} && KOBRA_HOME={home.absolute()} dbt build --select {each.node.name}"
+                f" cd {quote(str(PROJECT))} && KOBRA_HOME={quote(str(home.absolute()))}"
+                f" {quote(str(_DBT))} build --select {each.node.name}"
             )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _STALE_S = 3600  # a closed segment should not wait longer than this
 _FREE_FLOOR = 64 << 20
+_SHOWN = 8  # of many; --json has them all
 
 
 class NothingPublishedError(Exception):
@@ -86,35 +88,35 @@ def _built(connection: "DuckDBPyConnection") -> dict[str, Any]:
     row = connection.execute("""
         select (select as_of::varchar from w.meta.build),
             (select max(finished_at)::varchar from w.meta.runs),
-            (select count(*) from w.marts.questions where matched_by = 'unmapped'),
-            (select count(distinct (source, product_id, label_key)) from w.marts.label_mix
-             where outcome = 'unmapped' and label_key is not null),
             (select count(*) from w.marts.reconciliation where not is_balanced)
     """).fetchone()
     assert row is not None
-    names = ("as_of", "last_run_at", "unmapped_questions", "unmapped_labels", "unbalanced_days")
     refused = connection.execute(
         "select file || ' ' || reason, count(*) from w.inputs.rejects group by all order by all"
     ).fetchall()
-    return dict(zip(names, row, strict=True)) | {"unusable_input_rows": dict(refused)}
+    return dict(zip(("as_of", "last_run_at", "unbalanced_days"), row, strict=True)) | {
+        "unusable_input_rows": dict(refused),
+        "unmapped_questions": _told(connection, _UNMAPPED_QUESTIONS),
+        "unmapped_labels": _told(connection, _UNMAPPED_LABELS),
+    }
 
 
-def unmapped(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """The questions without a role and the labels without a code, the most frequent first. Raises
-    NothingPublishedError."""
-    with _published(warehouse) as connection:
-        found = connection.execute("""
-            select 'question' as kind, source, product_id, question_id as id, question_name as text,
-                answer_name, answered as times
-            from w.marts.questions where matched_by = 'unmapped'
-            union all
-            select 'label', source, product_id, null, any_value(label), null, sum(visits)::bigint
-            from w.marts.label_mix where outcome = 'unmapped' and label_key is not null
-            group by source, product_id, label_key
-            order by times desc, kind, text
-        """)
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+_UNMAPPED_QUESTIONS = """
+    select coalesce(question_name, '') || coalesce(' / ' || answer_name, '') || ' (product ' ||
+            coalesce(product_id::varchar, '?') || coalesce(', id ' || question_id, '') || ')',
+        sum(answered)::bigint as times
+    from w.marts.questions where matched_by = 'unmapped'
+    group by 1 order by times desc, 1
+"""
+_UNMAPPED_LABELS = """
+    select any_value(label) || ' (product ' || coalesce(product_id::varchar, '?') || ')', sum(visits)::bigint as times
+    from w.marts.label_mix where outcome = 'unmapped' and label_key is not null
+    group by product_id, label_key order by times desc, 1
+"""
+
+
+def _told(connection: "DuckDBPyConnection", query: str) -> dict[str, int]:
+    return dict(connection.execute(query).fetchall())
 
 
 def _faults(figures: dict[str, Any]) -> Iterator[str]:
@@ -122,6 +124,8 @@ def _faults(figures: dict[str, Any]) -> Iterator[str]:
         yield "nothing is published yet: run `kobra run`"
     if (figures["waiting_since_s"] or 0) > _STALE_S:
         yield "segments have been waiting for over an hour: is `kobra run` scheduled, and does it succeed?"
+    if figures.get("unbalanced_days"):
+        yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
     if figures.get("damaged_records"):
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
     if figures["free_bytes"] < _FREE_FLOOR:
@@ -159,7 +163,8 @@ def _changed(path: Path) -> str | None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number}" for name, number in value.items()) or "-"
+        first = [f"{name} {number}" for name, number in islice(value.items(), _SHOWN)]
+        return ", ".join(first + ["…"] * (len(value) > _SHOWN)) or "-"
     if isinstance(value, list):
         return f"{len(value)}"
     return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from time import time, time_ns
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ class Ledger:
         `holds_until`: when what it says of today is outdated, in seconds since 1970.
         """
         aside = self._path.with_suffix(".new")
-        aside.write_text(json.dumps([self._state(), seen.partitions, holds_until]))
+        aside.write_text(json.dumps([stamps(self._companions), seen.partitions, holds_until]))
         aside.rename(self._path)
 
     def holds(self, raw: Path) -> bool:
@@ -68,16 +69,18 @@ class Ledger:
         folders = landing.partitions(raw)
         return (
             time() < holds_until
-            and state == self._state()
+            and state == stamps(self._companions)
             and {folder.name for folder in folders} == partitions.keys()
             and all(_is_settled(folder, Partition(*partitions[folder.name])) for folder in folders)
         )
 
-    def _state(self) -> list[Any]:
-        return [_state(path) for path in self._companions]
+
+def stamps(paths: Iterable[Path]) -> list[Any]:
+    """What changes for a file when somebody touches it; None for one that is not there."""
+    return [_stamp(path) for path in paths]
 
 
-def _state(path: Path) -> list[int] | None:
+def _stamp(path: Path) -> list[int] | None:
     try:
         stat = path.stat()
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import meta
-from pipelines.waiting import Ledger, Seen, look
+from pipelines.waiting import Ledger, Seen, look, stamps
 from receiver import landing
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Warehouse:
         self.published = self.folder / "kobra.duckdb"
         edited = [home / "mappings" / f"{name}.csv" for name in ("question_roles", "answer_codes", "settings")]
         brought = [home / "inputs" / f"{name}.csv" for name in ("payments", "accounts")]
-        self._ledger = Ledger(self.folder / "taken.json", self.working, self.published, *edited, *brought)
+        self._edited = [*edited, *brought]
+        self._ledger = Ledger(self.folder / "taken.json", self.working, self.published, *self._edited)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -86,6 +87,7 @@ class Warehouse:
         `build` makes in the working file what is to be published beside schema `kobra`, and answers with the time
         until which that holds, in seconds since 1970.
         """
+        before = stamps(self._edited)
         with self.open() as connection:
             seen = self._look()
             loaded = self._load(connection, seen, progress)
@@ -93,7 +95,7 @@ class Warehouse:
         self.publish()
         landing.compress_before(self.raw, datetime.now(UTC).date())
         now = look(self.raw)
-        if now.closed.keys() == seen.closed.keys():
+        if now.closed.keys() == seen.closed.keys() and stamps(self._edited) == before:
             self._ledger.write(now, holds_until)
         return loaded
 

@@ -8,4 +8,4 @@
 {% macro normalised_text(text) -%} kobra.normalised_text({{ text }}) {%- endmacro %}
 
 {# Text as sent, NULL when blank. #}
-{% macro not_blank(text) -%} case when trim({{ text }}) <> '' then {{ text }} end {%- endmacro %}
+{% macro not_blank(text) -%} case when regexp_matches({{ text }}, '[^\s\pZ]') then {{ text }} end {%- endmacro %}

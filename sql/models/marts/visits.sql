@@ -159,7 +159,7 @@ select
     outcome,
     validation_result,
     case
-        when product_id not in (2, 3) then null
+        when product_id not in (2, 3) or product_id is null then null
         when validation_code is not null then validation_code
         when outcome in ('validated', 'refuted', 'inconclusive') then outcome
     end as validation,

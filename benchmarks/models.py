@@ -1,0 +1,136 @@
+"""The models' ratios. python -m benchmarks.models [--large]: print the table; exit 1 when a target was not reached."""
+
+import json
+import shutil
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks.load import store
+from benchmarks.load.contestants import fresh
+from benchmarks.load.reach import Row, in_a_process, markdown, verdict
+
+OF_LOAD = 0.5
+GROWTH = 1.5
+CHANGED = 1_000
+
+_ROOM = store.KEPT / "models"
+
+
+class Built(NamedTuple):
+    """A build: wall clock, and how much of it dbt took before its first model."""
+
+    seconds: float
+    startup_s: float
+
+    @property
+    def work_s(self) -> float:
+        return self.seconds - self.startup_s
+
+
+def rows(rounds: int, sizes: tuple[int, ...]) -> Iterator[Row]:
+    """The whole table, measured while it is read."""
+    work = {}
+    for size in sizes:
+        load_s, whole, peak = _first(size)
+        share = whole.seconds / load_s
+        yield Row(f"full build of {size:,} visits, tests and wide tables included, of loading them",
+                  f"{share:.2f} ({whole.seconds:.1f} s of {load_s:.1f} s)", f"≤ {OF_LOAD}",
+                  verdict(share <= OF_LOAD))  # fmt: skip
+        yield Row("  of it, dbt before its first model", f"{whole.startup_s / whole.seconds:.0%}"
+                  f" ({whole.startup_s:.1f} s)", "", "")  # fmt: skip
+        yield Row(f"peak memory while loading and building {size:,}", f"{peak:.2f} GiB", "", "")
+        again = [_later(size) for _ in range(rounds)]
+        work[size] = median(each.work_s for each in again)
+        yield Row(f"build after {CHANGED:,} more visits in {size:,}, warm",
+                  f"{median(each.seconds for each in again):.1f} s, of it dbt's start"
+                  f" {median(each.startup_s for each in again):.1f} s", "", "")  # fmt: skip
+    if len(sizes) == 2:
+        growth = work[sizes[1]] / work[sizes[0]]
+        yield Row(f"the same, dbt's start apart, in {sizes[1]:,} against in {sizes[0]:,}",
+                  f"{growth:.2f} × ({work[sizes[1]]:.1f} s, {work[sizes[0]]:.1f} s)", f"≤ {GROWTH} ×",
+                  verdict(growth <= GROWTH))  # fmt: skip
+
+
+def _first(size: int) -> tuple[float, Built, float]:
+    """Load and build a store in a home that stays for `_later`."""
+    home = fresh(_ROOM / f"home-{size}")
+    shutil.copytree(store.store(size), home / "raw")
+    run = in_a_process("-c", f"from benchmarks.models import first; first({str(home)!r})")
+    load_s, *built = json.loads(run.told)
+    return load_s, Built(*built), run.peak_gib
+
+
+def first(home: str) -> None:
+    """In a process of its own: load, build, and print what both took."""
+    from benchmarks.load.reach import report  # noqa: PLC0415
+    from pipelines.warehouse import Loaded, Warehouse  # noqa: PLC0415
+
+    warehouse = Warehouse(Path(home))
+    with warehouse.lock():
+        began = time.perf_counter()
+        warehouse.load()
+        load_s = time.perf_counter() - began
+        built = _build(warehouse, Loaded())
+        warehouse.publish()
+    report(json.dumps([load_s, *built]))
+
+
+def _later(size: int) -> Built:
+    home = fresh(_ROOM / "later")
+    shutil.copytree(_ROOM / f"home-{size}", home, dirs_exist_ok=True)
+    run = in_a_process("-c", f"from benchmarks.models import later; later({str(home)!r}, {size})")
+    return Built(*json.loads(run.told))
+
+
+def later(home: str, size: int) -> None:
+    """In a process of its own: a few visits more to warm up, then `CHANGED` more, built."""
+    from benchmarks.load.reach import report  # noqa: PLC0415
+    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+
+    warehouse = Warehouse(Path(home))
+    with warehouse.lock():
+        for start, count in ((size, 100), (size + 100, CHANGED)):
+            store.land(warehouse.raw, start, count)
+            built = _build(warehouse, warehouse.load())
+    report(json.dumps(built))
+
+
+def _build(warehouse: Any, loaded: Any) -> Built:
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    from pipelines import marts  # noqa: PLC0415
+
+    worked: list[float] = []
+    invoke = dbtRunner.invoke
+
+    def invoked(*arguments: Any, **more: Any) -> Any:
+        began = time.perf_counter()
+        answer = invoke(*arguments, **more)
+        worked.append(time.perf_counter() - began - answer.result.elapsed_time)
+        return answer
+
+    dbtRunner.invoke = invoked
+    began = time.perf_counter()
+    marts.build(warehouse, loaded)
+    dbtRunner.invoke = invoke
+    return Built(time.perf_counter() - began, worked[0])
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    parser = ArgumentParser(prog="python -m benchmarks.models")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", action="store_true", help="a million visits too")
+    options = parser.parse_args()
+    table = list(rows(options.rounds, (100_000, 1_000_000) if options.large else (100_000,)))
+    print(markdown(table))
+    return 1 if any(row.verdict == "short" for row in table) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
