@@ -1,4 +1,4 @@
-"""The models' ratios. python -m benchmarks.models [--large]: print the table; exit 1 when a target was not reached."""
+"""The models' ratios. python -m benchmarks.models: print the table; exit 1 when a target was not reached."""
 
 import json
 import shutil
