@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.contract import (
+    ANSWER,
+    ANSWERS,
     CHECKLIST,
     DEFAULT_TIME_ZONE,
     EMAIL_KEYS,
@@ -19,6 +21,7 @@ from pipelines.contract import (
     FIELDS,
     PHONE_KEYS,
     PHONES,
+    QUESTION,
     TABLES,
     Table,
 )
@@ -44,11 +47,13 @@ SCOPES = {
 _CHILDREN = ("questions", "answers", PHONES, EMAILS)
 _PARTS = 2  # answers go into the table in several jobs at the same time
 
-_CHECKLIST = (
-    '[{"questionID":"VARCHAR","questionName":"VARCHAR","order":"VARCHAR","answers":[{"answerID":"VARCHAR",'
-    '"answerTypeID":"VARCHAR","answerName":"VARCHAR","order":"VARCHAR","value":"VARCHAR"}]}]'
-)
-_SCALARS = ",".join(f'"{name}":"VARCHAR"' for field in FIELDS for name in field.spellings)
+
+def _texts(names: Iterable[str]) -> str:
+    return ",".join(f'"{name}":"VARCHAR"' for name in names)
+
+
+_CHECKLIST = f'[{{{_texts(QUESTION)},"{ANSWERS}":[{{{_texts(ANSWER)}}}]}}]'
+_SCALARS = _texts(name for field in FIELDS for name in field.spellings)
 _PAYLOAD = f'{{{_SCALARS},"{CHECKLIST}":{_CHECKLIST},"{PHONES}":["JSON"],"{EMAILS}":["JSON"]}}'
 
 _LOCAL_TIME = r"\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
