@@ -30,22 +30,31 @@ from pipelines.pages import Page
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Written by dlt from the page's views of the same names; `segments` come as rows.
+# Appended by dlt from the page's views of the same names; `segments` come as rows.
 WRITTEN = ("answers", "questions", "visits", "deliveries", "visit_versions", PHONES, EMAILS, "rejects")
-# What the rows of a page replace, by dlt's merge.
-_KNOWN = "(source, visit_id) in (select source, visit_id from page.touched)"
-SCOPES = {
-    "deliveries": "delivery_id in (select delivery_id from page.superseded)",
-    "segments": "segment in (select segment from page.segments)",
-    "rejects": "delivery_id in (select delivery_id from page.landed)",
-    "visits": _KNOWN,
-    "visit_versions": _KNOWN,
-}
-# The children of a visit are nine tenths of all rows. They are dropped by `stage` before the load and then
-# appended, which writes them once instead of twice. A load that is cut short in between is made good by the next
-# one, which reads every visit of its pages again (`is_clean`).
+# Every row is written once, by appending. What the warehouse holds of the page's visits makes room before that,
+# see `stage`. A load that is cut short in between is made good by the next one, which trusts nothing that it
+# finds of a visit (`is_clean`) and reads all deliveries of the page again.
 _CHILDREN = ("questions", "answers", PHONES, EMAILS)
-_PARTS = 2  # answers go into the table in several jobs at the same time
+# But what earlier deliveries said of a visit stands in no page: these rows are never away.
+_LASTING = ("visits", "visit_versions")
+_MAKE_ROOM = [
+    "delete from kobra.rejects where delivery_id in (select delivery_id from page.landed)",
+    "delete from kobra.deliveries where delivery_id in (select delivery_id from page.landed)",
+    """
+    update kobra.deliveries set outcome = page.restated.outcome from page.restated
+    where deliveries.delivery_id = page.restated.delivery_id
+    """,
+    *(
+        f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.{gone})"
+        for tables, gone in ((_LASTING, "touched"), (_CHILDREN, "replaced"))
+        for table in tables
+    ),
+    *(
+        f"insert into kobra.{table} by name from page.{table} semi join page.known using (source, visit_id)"
+        for table in _LASTING
+    ),
+]
 
 
 def _texts(names: Iterable[str]) -> str:
@@ -71,8 +80,8 @@ create macro page.read_double(x) as
          then try_cast(x as double) end;
 create macro page.read_bool(x) as
     case when x in ('true', '1') then true when x in ('false', '0') then false
-         when strip_accents(lower(trim(x))) in ('true', '1', 'si', 's', 'yes', 'verdadero', 'on') then true
-         when strip_accents(lower(trim(x))) in ('false', '0', 'no', 'n', 'falso', 'off') then false end;
+         when regexp_full_match(strip_accents(lower(trim(x))), 'true|1|si|s|yes|verdadero|on') then true
+         when regexp_full_match(strip_accents(lower(trim(x))), 'false|0|no|n|falso|off') then false end;
 create macro page.read_local_time(x) as
     case when regexp_full_match(x, '{_LOCAL_TIME}') then try_cast(x as timestamp) end;
 create macro page.read_number(x) as
@@ -218,27 +227,28 @@ _STORED = {
 _SAME = {"source": "source", "visit_id": "visit_id"}
 
 _WRITE = f"""
-create table page.demoted as
-    select h.* exclude (outcome), c.delivery_id = h.delivery_id as is_first
+create table page.known as select distinct source, visit_id from page.history;
+
+create table page.restated as
+    select h.delivery_id, case when c.delivery_id = h.delivery_id then 'new' else 'duplicate' end as outcome
     from page.history as h join page.contents as c using (source, visit_id, content_hash)
-    where (h.outcome = 'new') <> (c.delivery_id = h.delivery_id);
+    where h.outcome <> (case when c.delivery_id = h.delivery_id then 'new' else 'duplicate' end);
 
 create view page.deliveries as
-    with changed as (
-        select l.delivery_id, source, l.received_at, visit_id, content_hash, l.segment, l.line, l.bytes,
-            coalesce(c.delivery_id = l.delivery_id, false) as is_first
-        from page.landed as l left join page.contents as c using (source, visit_id, content_hash)
-        union all
-        select delivery_id, source, received_at, visit_id, content_hash, segment, line, bytes, is_first
-        from page.demoted
-    )
     select {
     _columns(
         TABLES["deliveries"],
-        {"outcome": "case when visit_id is null then 'rejected' when is_first then 'new' else 'duplicate' end"},
+        {
+            "delivery_id": "l.delivery_id",
+            "received_at": "l.received_at",
+            "segment": "l.segment",
+            "line": "l.line",
+            "outcome": "case when visit_id is null then 'rejected' "
+            "when c.delivery_id = l.delivery_id then 'new' else 'duplicate' end",
+        },
     )
 }
-    from changed order by delivery_id;
+    from page.landed as l left join page.contents as c using (source, visit_id, content_hash) order by delivery_id;
 
 create view page.rejects as
     select {_columns(TABLES["rejects"], {})} from page.landed where reason is not null order by delivery_id;
@@ -260,17 +270,12 @@ delete from page.parsed where (source, visit_id, content_hash) not in (
 );
 
 create view page.rewritten as
-    select source, visit_id, checklist, phones, emails, time_zone_raw, rowid % {_PARTS} as part from page.parsed;
+    select source, visit_id, checklist, phones, emails, time_zone_raw from page.parsed;
 
 create table page.stored as
     select v.* from kobra.visits as v
     semi join page.current using (source, visit_id)
     anti join page.parsed using (source, visit_id);
-
-create table page.superseded as
-    select delivery_id from kobra.deliveries semi join page.landed using (delivery_id)
-    union all
-    select delivery_id from page.demoted;
 
 create view page.visits as
     select {_columns(TABLES["visits"], _CURRENT | _SAME, "p.")}
@@ -280,7 +285,7 @@ create view page.visits as
     from page.current as c join page.stored as v using (source, visit_id);
 
 create view page.asked as
-    select source, visit_id, time_zone_raw, part, unnest(checklist) as question,
+    select source, visit_id, time_zone_raw, unnest(checklist) as question,
         generate_subscripts(checklist, 1) as question_pos
     from page.rewritten;
 
@@ -298,12 +303,12 @@ create view page.questions as
     from page.asked;
 
 create view page.answered as
-    select source, visit_id, time_zone_raw, part, question_pos, unnest(question.answers) as answer,
+    select source, visit_id, time_zone_raw, question_pos, unnest(question.answers) as answer,
         generate_subscripts(question.answers, 1) as answer_pos
     from page.asked;
 
 create view page.read_answers as
-    select source, visit_id, part, question_pos, answer_pos,
+    select source, visit_id, question_pos, answer_pos,
         page.read_id(answer.answerID) as answer_id, page.read_id(answer.answerTypeID) as answer_type_id,
         answer.answerName as answer_name, page.read_whole(answer."order") as answer_order, answer.value as value,
         case when answer_type_id in ('6', '8') then page.read_bool(value) end as value_bool,
@@ -329,7 +334,7 @@ create view page.answers as
             "when answer_type_id = '10' then value_time is not null else true end",
         },
     )
-}, part
+}
     from page.read_answers;
 """
 
@@ -396,11 +401,9 @@ def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str])
         lines = page.lines
         taken_names = pa.table({"segment": pa.array(taken, pa.string())})
         connection.execute("create table page.taken as from taken_names")
-        page_names = pa.table({"segment": pa.array([each.segment for each in page.segments], pa.string())})
-        connection.execute("create table page.segments as from page_names")
         connection.execute(f"create table page.landed as {_LAND}")
         connection.execute(f"create table page.parsed as {_PARSE}")
-        del lines, taken_names, page_names
+        del lines, taken_names
         yield
     finally:
         connection.execute("detach page")
@@ -421,31 +424,28 @@ def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[s
 
 
 def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
-    """Make the rows of every table, and drop the children of the visits that are written anew."""
+    """Make the rows of every table, and make room for them in the warehouse."""
     connection.execute(_WRITE)
     connection.execute(
         "create table page.replaced as select source, visit_id from page.rewritten"
         + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
     )
-    if connection.execute("select count(*) from page.replaced").fetchone() == (0,):
-        return
-    for table in _CHILDREN:
-        connection.execute(
-            f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.replaced)"
-        )
+    connection.execute("begin")
+    try:
+        connection.execute(";".join(_MAKE_ROOM))
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
 
 
-def queries(table: Table) -> list[str]:
-    """What to select for the rows of a table, cast to its types; together they give all rows."""
+def query(table: Table) -> str:
+    """What to select for the rows that are appended to a table, cast to its types."""
     columns = ", ".join(f"cast({column.name} as {column.type}) as {column.name}" for column in table.columns)
-    query = f"select {columns} from page.{table.name}"
-    return [f"{query} where part = {part}" for part in range(_PARTS)] if table.name == "answers" else [query]
+    rest = " anti join page.known using (source, visit_id)" if table.name in _LASTING else ""
+    return f"select {columns} from page.{table.name}{rest}"
 
 
 def outcomes(connection: "DuckDBPyConnection") -> dict[str, int]:
     """How many of the page's own deliveries were new, duplicates, rejected."""
-    return dict(
-        connection.execute(
-            "select outcome, count(*) from page.deliveries semi join page.landed using (delivery_id) group by all"
-        ).fetchall()
-    )
+    return dict(connection.execute("select outcome, count(*) from page.deliveries group by all").fetchall())

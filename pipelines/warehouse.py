@@ -139,6 +139,7 @@ class Warehouse:
         if taken and not waiting:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
+        _drop_unfinished(connection)
         with read_ahead(waiting) as pages, _Loads(self.folder, connection) as loads:
             for page in pages:
                 total = total.plus(loads.load(page, seen))
@@ -146,8 +147,6 @@ class Warehouse:
         return total
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
-        import duckdb  # noqa: PLC0415
-
         connection.execute("checkpoint")
         aside = self.folder / ".publishing.duckdb"
         for leftover in (aside, aside.with_suffix(".duckdb.wal")):
@@ -155,8 +154,6 @@ class Warehouse:
         try:
             # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
             subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
-            with duckdb.connect(str(aside)) as copy:
-                copy.execute("drop schema if exists kobra_staging cascade")
             _sync(aside)
             aside.rename(self.published)
         finally:
@@ -230,17 +227,28 @@ def _remove(folders: Iterable[Path]) -> None:
         shutil.rmtree(folder)
 
 
+_COMPLETED = "_dlt_load_id in (select load_id from kobra._dlt_loads where status = 0)"
+
+
+def _was_loaded(connection: "DuckDBPyConnection") -> bool:
+    """Whether dlt made its tables: not before the first load."""
+    tables = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = '_dlt_loads'"
+    return connection.execute(tables).fetchone() == (1,)
+
+
 def _taken(connection: "DuckDBPyConnection") -> list[str]:
     """The segments of loads that completed. Tables commit one after the other: a load that was cut short may have
     written its segments and not its visits."""
-    tables = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = '_dlt_loads'"
-    if connection.execute(tables).fetchone() != (1,):
+    if not _was_loaded(connection):
         return []
-    rows = connection.execute(
-        "select segment from kobra.segments"
-        " where _dlt_load_id in (select load_id from kobra._dlt_loads where status = 0)"
-    )
+    rows = connection.execute(f"select segment from kobra.segments where {_COMPLETED}")
     return [segment for (segment,) in rows.fetchall()]
+
+
+def _drop_unfinished(connection: "DuckDBPyConnection") -> None:
+    """Drop the segments of a load that was cut short: they come again."""
+    if _was_loaded(connection):
+        connection.execute(f"delete from kobra.segments where not {_COMPLETED}")
 
 
 def _forget(connection: "DuckDBPyConnection", seen: Seen) -> None:
