@@ -1,8 +1,9 @@
 """From landed deliveries to the rows of every table, in bulk: DuckDB SQL over one page at a time.
 
-A page is an in-memory database attached as `page` to the warehouse's connection. `landed` holds the page's
-deliveries; the SQL below makes of them, and of what the warehouse knows already about the same visits, one
-table or view `page.<name>` for every table of schema `kobra`: the rows to write.
+Two in-memory databases are attached to the warehouse's connection. Deliveries are parsed into the `inbox`, a page
+ahead. `page` is the page whose turn it is: `landed` are its deliveries, `parsed` the contents in them. The SQL
+below makes of these, and of what the warehouse knows already about the same visits, one table or view `page.<name>`
+for every table of schema `kobra`: the rows to write.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,6 @@ from pipelines.contract import (
     TABLES,
     Table,
 )
-from pipelines.pages import Page
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -71,25 +71,25 @@ _OFFSET = r"(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
 _NUMBER = r"((\$|MXN) *)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
 
 _MACROS = rf"""
-create macro page.as_sent(x) as x;
-create macro page.read_integer(x) as
+create macro inbox.as_sent(x) as x;
+create macro inbox.read_integer(x) as
     case when regexp_full_match(x, '\d{{1,9}}(\.0+)?') then try_cast(x as double)::integer end;
-create macro page.read_whole(x) as try_cast(nullif(x, '') as decimal(18,4))::bigint;
-create macro page.read_double(x) as
+create macro inbox.read_whole(x) as try_cast(nullif(x, '') as decimal(18,4))::bigint;
+create macro inbox.read_double(x) as
     case when regexp_full_match(trim(x), '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?') and isfinite(try_cast(x as double))
          then try_cast(x as double) end;
-create macro page.read_bool(x) as
+create macro inbox.read_bool(x) as
     case when x in ('true', '1') then true when x in ('false', '0') then false
          when regexp_full_match(strip_accents(lower(trim(x))), 'true|1|si|s|yes|verdadero|on') then true
          when regexp_full_match(strip_accents(lower(trim(x))), 'false|0|no|n|falso|off') then false end;
-create macro page.read_local_time(x) as
+create macro inbox.read_local_time(x) as
     case when regexp_full_match(x, '{_LOCAL_TIME}') then try_cast(x as timestamp) end;
-create macro page.read_number(x) as
+create macro inbox.read_number(x) as
     case when regexp_full_match(trim(x), '{_NUMBER}', 'i')
          then try_cast(regexp_replace(x, '[^0-9.]', '', 'g') as decimal(18,4)) end;
-create macro page.read_time(x) as
+create macro inbox.read_time(x) as
     case when regexp_full_match(trim(x), '([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?') then try_cast(trim(x) as time) end;
-create macro page.read_date(x, zone) as
+create macro inbox.read_date(x, zone) as
     case when regexp_full_match(trim(x), '\d{{4}}-\d{{2}}-\d{{2}}') then try_cast(trim(x) as date)
          when regexp_full_match(trim(x), '{_LOCAL_TIME}') then try_cast(trim(x) as timestamp)::date
          when regexp_full_match(trim(x), '{_LOCAL_TIME}{_OFFSET}')
@@ -97,13 +97,13 @@ create macro page.read_date(x, zone) as
              '([+-]\d\d)(\d\d)$', '\1:\2'), '([ T]\d\d:\d\d)(Z|[+-])', '\1:00\2') as timestamptz))::date
          when regexp_full_match(trim(x), '\d\d/\d\d/\d{{4}}') then try_strptime(trim(x), '%d/%m/%Y')::date
          when regexp_full_match(trim(x), '\d\d-\d\d-\d{{4}}') then try_strptime(trim(x), '%d-%m-%Y')::date end;
-create macro page.read_id(x) as
+create macro inbox.read_id(x) as
     case when contains(x, '.') then regexp_replace(x, '^(\d+)\.0+$', '\1') else x end;
 """
 
 # Only Region/City names and UTC are trusted; in DuckDB an unknown zone aborts the query, so join the list first.
 _ZONES = """
-create table page.zones as
+create table inbox.zones as
     select lower(name) as zone_key, any_value(name) as zone from pg_timezone_names()
     where contains(name, '/') or name = 'UTC' group by all;
 """
@@ -114,7 +114,7 @@ def _field(column: str) -> str:
     field = next(field for field in FIELDS if field.column == column)
     texts = [f'payload."{name}"' for name in field.spellings]
     text = texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
-    return f"page.{field.reader}({text})" if field.reader != "as_sent" else text
+    return f"inbox.{field.reader}({text})" if field.reader != "as_sent" else text
 
 
 _READ = {field.column: _field(field.column) for field in FIELDS}
@@ -265,17 +265,14 @@ create view page.visit_versions as
 }
     from page.contents;
 
-delete from page.parsed where (source, visit_id, content_hash) not in (
-    select (source, visit_id, content_hash) from page.current
-);
-
 create view page.rewritten as
-    select source, visit_id, checklist, phones, emails, time_zone_raw from page.parsed;
+    select source, visit_id, checklist, phones, emails, time_zone_raw
+    from page.parsed semi join page.current using (source, visit_id, content_hash);
 
 create table page.stored as
     select v.* from kobra.visits as v
     semi join page.current using (source, visit_id)
-    anti join page.parsed using (source, visit_id);
+    anti join page.rewritten using (source, visit_id);
 
 create view page.visits as
     select {_columns(TABLES["visits"], _CURRENT | _SAME, "p.")}
@@ -294,9 +291,9 @@ create view page.questions as
     _columns(
         TABLES["questions"],
         {
-            "question_id": "page.read_id(question.questionID)",
+            "question_id": "inbox.read_id(question.questionID)",
             "question_name": "question.questionName",
-            "question_order": 'page.read_whole(question."order")',
+            "question_order": 'inbox.read_whole(question."order")',
         },
     )
 }
@@ -309,15 +306,15 @@ create view page.answered as
 
 create view page.read_answers as
     select source, visit_id, question_pos, answer_pos,
-        page.read_id(answer.answerID) as answer_id, page.read_id(answer.answerTypeID) as answer_type_id,
-        answer.answerName as answer_name, page.read_whole(answer."order") as answer_order, answer.value as value,
-        case when answer_type_id in ('6', '8') then page.read_bool(value) end as value_bool,
-        case when answer_type_id in ('3', '4') then page.read_number(value) end as value_number,
+        inbox.read_id(answer.answerID) as answer_id, inbox.read_id(answer.answerTypeID) as answer_type_id,
+        answer.answerName as answer_name, inbox.read_whole(answer."order") as answer_order, answer.value as value,
+        case when answer_type_id in ('6', '8') then inbox.read_bool(value) end as value_bool,
+        case when answer_type_id in ('3', '4') then inbox.read_number(value) end as value_number,
         case when answer_type_id = '5'
-             then page.read_date(value, coalesce(zone, '{DEFAULT_TIME_ZONE}')) end as value_date,
-        case when answer_type_id = '10' then page.read_time(value) end as value_time
+             then inbox.read_date(value, coalesce(zone, '{DEFAULT_TIME_ZONE}')) end as value_date,
+        case when answer_type_id = '10' then inbox.read_time(value) end as value_time
     from page.answered
-    left join page.zones  -- only where a date was sent as an instant
+    left join inbox.zones  -- only where a date was sent as an instant
         on zone_key = case when answer.answerTypeID = '5' and contains(answer.value, ':')
                            then lower(time_zone_raw) end;
 
@@ -392,26 +389,47 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
 
 
 @contextmanager
-def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str]) -> Iterator[None]:
-    """A page beside the warehouse that the connection has open. `taken`: segments of completed loads."""
-    connection.execute("attach ':memory:' as page")
+def inbox(connection: "DuckDBPyConnection") -> Iterator["DuckDBPyConnection"]:
+    """Where pages wait, beside the warehouse that the connection has open; a connection for another thread."""
+    connection.execute("attach ':memory:' as inbox")
     try:
         connection.execute(_MACROS + _ZONES)
-        # Names that no table has: dlt leaves kobra on the search path, and tables go before variables.
-        lines = page.lines
+        with connection.cursor() as receiving:
+            receiving.execute("set timezone = 'UTC'")
+            yield receiving
+    finally:
+        connection.execute("detach inbox")
+
+
+def receive(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
+    """Add deliveries (as pages.LINES) to the page of this number, whose turn need not be yet."""
+    connection.execute(f"create table if not exists inbox.landed_{number} as {_LAND} with no data")
+    connection.execute(f"create table if not exists inbox.parsed_{number} as {_PARSE} with no data")
+    connection.execute(f"insert into inbox.landed_{number} {_LAND}")
+    connection.execute(f"insert into inbox.parsed_{number} {_PARSE}")
+
+
+def receive_again(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
+    """Add the contents of deliveries of earlier pages that are current after all."""
+    connection.execute(f"insert into inbox.parsed_{number} {_PARSE}")
+
+
+@contextmanager
+def attached(connection: "DuckDBPyConnection", number: int, taken: Iterable[str]) -> Iterator[None]:
+    """The page whose turn it is, out of the inbox. `taken`: segments of completed loads."""
+    connection.execute("attach ':memory:' as page")
+    try:
+        # A name that no table has: dlt leaves kobra on the search path, and tables go before variables.
         taken_names = pa.table({"segment": pa.array(taken, pa.string())})
         connection.execute("create table page.taken as from taken_names")
-        connection.execute(f"create table page.landed as {_LAND}")
-        connection.execute(f"create table page.parsed as {_PARSE}")
-        del lines, taken_names
+        del taken_names
+        for table in ("landed", "parsed"):
+            connection.execute(f"create view page.{table} as from inbox.{table}_{number}")
         yield
     finally:
         connection.execute("detach page")
-
-
-def parse(connection: "DuckDBPyConnection", lines: pa.Table) -> None:
-    """Add deliveries of earlier pages (as pages.LINES) whose contents are current after all."""
-    connection.execute(f"insert into page.parsed {_PARSE}")
+        for table in ("landed", "parsed"):
+            connection.execute(f"drop table inbox.{table}_{number}")
 
 
 def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, str]]:
