@@ -192,7 +192,10 @@ def _build(home: Path, options: argparse.Namespace) -> int:
 
     warehouse = Warehouse(home)
     with warehouse.lock():
-        built = marts.build(warehouse, Loaded(), options.as_of, full=options.full_refresh)
+        try:
+            built = marts.build(warehouse, Loaded(), options.as_of, full=options.full_refresh)
+        except UnfinishedError as why:
+            raise UsageError(str(why)) from why
     print(f"built and tested as of {built.as_of}; kobra publish shows it to people")
     return OK
 

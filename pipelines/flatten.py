@@ -1,8 +1,9 @@
 """From landed deliveries to the rows of every table, in bulk: DuckDB SQL over one page at a time.
 
-A page is an in-memory database attached as `page` to the warehouse's connection. `landed` holds the page's
-deliveries; the SQL below makes of them, and of what the warehouse knows already about the same visits, one
-table or view `page.<name>` for every table of schema `kobra`: the rows to write.
+Two in-memory databases are attached to the warehouse's connection. Deliveries are parsed into the `inbox`, a page
+ahead. `page` is the page whose turn it is: `landed` are its deliveries, `parsed` the contents in them. The SQL
+below makes of these, and of what the warehouse knows already about the same visits, one table or view `page.<name>`
+for every table of schema `kobra`: the rows to write.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ import pyarrow as pa
 
 from pipelines import rules
 from pipelines.contract import (
+    ANSWER,
+    ANSWERS,
     CHECKLIST,
     DEFAULT_TIME_ZONE,
     EMAIL_KEYS,
@@ -20,41 +23,52 @@ from pipelines.contract import (
     FIELDS,
     PHONE_KEYS,
     PHONES,
+    QUESTION,
     TABLES,
     Table,
 )
-from pipelines.pages import Page
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Written by dlt from the page's views of the same names; `segments` come as rows.
+# Appended by dlt from the page's views of the same names; `segments` come as rows.
 WRITTEN = ("answers", "questions", "visits", "deliveries", "visit_versions", PHONES, EMAILS, "rejects")
-# What the rows of a page replace, by dlt's merge.
-_KNOWN = "(source, visit_id) in (select source, visit_id from page.touched)"
-SCOPES = {
-    "deliveries": "delivery_id in (select delivery_id from page.superseded)",
-    "segments": "segment in (select segment from page.segments)",
-    "rejects": "delivery_id in (select delivery_id from page.landed)",
-    "visits": _KNOWN,
-    "visit_versions": _KNOWN,
-}
-# The children of a visit are nine tenths of all rows. They are dropped by `stage` before the load and then
-# appended, which writes them once instead of twice. A load that is cut short in between is made good by the next
-# one, which reads every visit of its pages again (`is_clean`).
+# Every row is written once, by appending. What the warehouse holds of the page's visits makes room before that,
+# see `stage`. A load that is cut short in between is made good by the next one, which trusts nothing that it
+# finds of a visit (`is_clean`) and reads all deliveries of the page again.
 _CHILDREN = ("questions", "answers", PHONES, EMAILS)
-_PARTS = 2  # answers go into the table in several jobs at the same time
+# But what earlier deliveries said of a visit stands in no page: these rows are never away.
+_LASTING = ("visits", "visit_versions")
+_MAKE_ROOM = [
+    "delete from kobra.rejects where delivery_id in (select delivery_id from page.landed)",
+    "delete from kobra.deliveries where delivery_id in (select delivery_id from page.landed)",
+    """
+    update kobra.deliveries set outcome = page.restated.outcome from page.restated
+    where deliveries.delivery_id = page.restated.delivery_id
+    """,
+    *(
+        f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.{gone})"
+        for tables, gone in ((_LASTING, "touched"), (_CHILDREN, "replaced"))
+        for table in tables
+    ),
+    *(
+        f"insert into kobra.{table} by name from page.{table} semi join page.known using (source, visit_id)"
+        for table in _LASTING
+    ),
+]
 
-_CHECKLIST = (
-    '[{"questionID":"VARCHAR","questionName":"VARCHAR","order":"VARCHAR","answers":[{"answerID":"VARCHAR",'
-    '"answerTypeID":"VARCHAR","answerName":"VARCHAR","order":"VARCHAR","value":"VARCHAR"}]}]'
-)
-_SCALARS = ",".join(f'"{name}":"VARCHAR"' for field in FIELDS for name in field.spellings)
+
+def _texts(names: Iterable[str]) -> str:
+    return ",".join(f'"{name}":"VARCHAR"' for name in names)
+
+
+_CHECKLIST = f'[{{{_texts(QUESTION)},"{ANSWERS}":[{{{_texts(ANSWER)}}}]}}]'
+_SCALARS = _texts(name for field in FIELDS for name in field.spellings)
 _PAYLOAD = f'{{{_SCALARS},"{CHECKLIST}":{_CHECKLIST},"{PHONES}":["JSON"],"{EMAILS}":["JSON"]}}'
 
 # Only Region/City names and UTC are trusted; in DuckDB an unknown zone aborts the query, so join the list first.
 _ZONES = """
-create table page.zones as
+create table inbox.zones as
     select lower(name) as zone_key, any_value(name) as zone from pg_timezone_names()
     where contains(name, '/') or name = 'UTC' group by all;
 """
@@ -65,7 +79,7 @@ def _field(column: str) -> str:
     field = next(field for field in FIELDS if field.column == column)
     texts = [f'payload."{name}"' for name in field.spellings]
     text = texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
-    return f"page.{field.reader}({text})" if field.reader != "as_sent" else text
+    return f"inbox.{field.reader}({text})" if field.reader != "as_sent" else text
 
 
 _READ = {field.column: _field(field.column) for field in FIELDS}
@@ -178,27 +192,28 @@ _STORED = {
 _SAME = {"source": "source", "visit_id": "visit_id"}
 
 _WRITE = f"""
-create table page.demoted as
-    select h.* exclude (outcome), c.delivery_id = h.delivery_id as is_first
+create table page.known as select distinct source, visit_id from page.history;
+
+create table page.restated as
+    select h.delivery_id, case when c.delivery_id = h.delivery_id then 'new' else 'duplicate' end as outcome
     from page.history as h join page.contents as c using (source, visit_id, content_hash)
-    where (h.outcome = 'new') <> (c.delivery_id = h.delivery_id);
+    where h.outcome <> (case when c.delivery_id = h.delivery_id then 'new' else 'duplicate' end);
 
 create view page.deliveries as
-    with changed as (
-        select l.delivery_id, source, l.received_at, visit_id, content_hash, l.segment, l.line, l.bytes,
-            coalesce(c.delivery_id = l.delivery_id, false) as is_first
-        from page.landed as l left join page.contents as c using (source, visit_id, content_hash)
-        union all
-        select delivery_id, source, received_at, visit_id, content_hash, segment, line, bytes, is_first
-        from page.demoted
-    )
     select {
     _columns(
         TABLES["deliveries"],
-        {"outcome": "case when visit_id is null then 'rejected' when is_first then 'new' else 'duplicate' end"},
+        {
+            "delivery_id": "l.delivery_id",
+            "received_at": "l.received_at",
+            "segment": "l.segment",
+            "line": "l.line",
+            "outcome": "case when visit_id is null then 'rejected' "
+            "when c.delivery_id = l.delivery_id then 'new' else 'duplicate' end",
+        },
     )
 }
-    from changed order by delivery_id;
+    from page.landed as l left join page.contents as c using (source, visit_id, content_hash) order by delivery_id;
 
 create view page.rejects as
     select {_columns(TABLES["rejects"], {})} from page.landed where reason is not null order by delivery_id;
@@ -215,22 +230,14 @@ create view page.visit_versions as
 }
     from page.contents;
 
-delete from page.parsed where (source, visit_id, content_hash) not in (
-    select (source, visit_id, content_hash) from page.current
-);
-
 create view page.rewritten as
-    select source, visit_id, checklist, phones, emails, time_zone_raw, rowid % {_PARTS} as part from page.parsed;
+    select source, visit_id, checklist, phones, emails, time_zone_raw
+    from page.parsed semi join page.current using (source, visit_id, content_hash);
 
 create table page.stored as
     select v.* from kobra.visits as v
     semi join page.current using (source, visit_id)
-    anti join page.parsed using (source, visit_id);
-
-create table page.superseded as
-    select delivery_id from kobra.deliveries semi join page.landed using (delivery_id)
-    union all
-    select delivery_id from page.demoted;
+    anti join page.rewritten using (source, visit_id);
 
 create view page.visits as
     select {_columns(TABLES["visits"], _CURRENT | _SAME, "p.")}
@@ -240,7 +247,7 @@ create view page.visits as
     from page.current as c join page.stored as v using (source, visit_id);
 
 create view page.asked as
-    select source, visit_id, time_zone_raw, part, unnest(checklist) as question,
+    select source, visit_id, time_zone_raw, unnest(checklist) as question,
         generate_subscripts(checklist, 1) as question_pos
     from page.rewritten;
 
@@ -249,30 +256,30 @@ create view page.questions as
     _columns(
         TABLES["questions"],
         {
-            "question_id": "page.read_id(question.questionID)",
+            "question_id": "inbox.read_id(question.questionID)",
             "question_name": "question.questionName",
-            "question_order": 'page.read_whole(question."order")',
+            "question_order": 'inbox.read_whole(question."order")',
         },
     )
 }
     from page.asked;
 
 create view page.answered as
-    select source, visit_id, time_zone_raw, part, question_pos, unnest(question.answers) as answer,
+    select source, visit_id, time_zone_raw, question_pos, unnest(question.answers) as answer,
         generate_subscripts(question.answers, 1) as answer_pos
     from page.asked;
 
 create view page.read_answers as
-    select source, visit_id, part, question_pos, answer_pos,
-        page.read_id(answer.answerID) as answer_id, page.read_id(answer.answerTypeID) as answer_type_id,
-        answer.answerName as answer_name, page.read_whole(answer."order") as answer_order, answer.value as value,
-        case when answer_type_id in ('6', '8') then page.read_bool(value) end as value_bool,
-        case when answer_type_id in ('3', '4') then page.read_number(value) end as value_number,
+    select source, visit_id, question_pos, answer_pos,
+        inbox.read_id(answer.answerID) as answer_id, inbox.read_id(answer.answerTypeID) as answer_type_id,
+        answer.answerName as answer_name, inbox.read_whole(answer."order") as answer_order, answer.value as value,
+        case when answer_type_id in ('6', '8') then inbox.read_bool(value) end as value_bool,
+        case when answer_type_id in ('3', '4') then inbox.read_number(value) end as value_number,
         case when answer_type_id = '5'
-             then page.read_date(value, coalesce(zone, '{DEFAULT_TIME_ZONE}')) end as value_date,
-        case when answer_type_id = '10' then page.read_time(value) end as value_time
+             then inbox.read_date(value, coalesce(zone, '{DEFAULT_TIME_ZONE}')) end as value_date,
+        case when answer_type_id = '10' then inbox.read_time(value) end as value_time
     from page.answered
-    left join page.zones  -- only where a date was sent as an instant
+    left join inbox.zones  -- only where a date was sent as an instant
         on zone_key = case when answer.answerTypeID = '5' and contains(answer.value, ':')
                            then lower(time_zone_raw) end;
 
@@ -289,7 +296,7 @@ create view page.answers as
             "when answer_type_id = '10' then value_time is not null else true end",
         },
     )
-}, part
+}
     from page.read_answers;
 """
 
@@ -348,28 +355,47 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
 
 
 @contextmanager
-def attached(connection: "DuckDBPyConnection", page: Page, taken: Iterable[str]) -> Iterator[None]:
-    """A page beside the warehouse that the connection has open. `taken`: segments of completed loads."""
+def inbox(connection: "DuckDBPyConnection") -> Iterator["DuckDBPyConnection"]:
+    """Where pages wait, beside the warehouse that the connection has open; a connection for another thread."""
+    connection.execute("attach ':memory:' as inbox")
+    try:
+        connection.execute(rules.macros("inbox") + _ZONES)
+        with connection.cursor() as receiving:
+            receiving.execute("set timezone = 'UTC'")
+            yield receiving
+    finally:
+        connection.execute("detach inbox")
+
+
+def receive(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
+    """Add deliveries (as pages.LINES) to the page of this number, whose turn need not be yet."""
+    connection.execute(f"create table if not exists inbox.landed_{number} as {_LAND} with no data")
+    connection.execute(f"create table if not exists inbox.parsed_{number} as {_PARSE} with no data")
+    connection.execute(f"insert into inbox.landed_{number} {_LAND}")
+    connection.execute(f"insert into inbox.parsed_{number} {_PARSE}")
+
+
+def receive_again(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
+    """Add the contents of deliveries of earlier pages that are current after all."""
+    connection.execute(f"insert into inbox.parsed_{number} {_PARSE}")
+
+
+@contextmanager
+def attached(connection: "DuckDBPyConnection", number: int, taken: Iterable[str]) -> Iterator[None]:
+    """The page whose turn it is, out of the inbox. `taken`: segments of completed loads."""
     connection.execute("attach ':memory:' as page")
     try:
-        connection.execute(rules.macros("page") + _ZONES)
-        # Names that no table has: dlt leaves kobra on the search path, and tables go before variables.
-        lines = page.lines
+        # A name that no table has: dlt leaves kobra on the search path, and tables go before variables.
         taken_names = pa.table({"segment": pa.array(taken, pa.string())})
         connection.execute("create table page.taken as from taken_names")
-        page_names = pa.table({"segment": pa.array([each.segment for each in page.segments], pa.string())})
-        connection.execute("create table page.segments as from page_names")
-        connection.execute(f"create table page.landed as {_LAND}")
-        connection.execute(f"create table page.parsed as {_PARSE}")
-        del lines, taken_names, page_names
+        del taken_names
+        for table in ("landed", "parsed"):
+            connection.execute(f"create view page.{table} as from inbox.{table}_{number}")
         yield
     finally:
         connection.execute("detach page")
-
-
-def parse(connection: "DuckDBPyConnection", lines: pa.Table) -> None:
-    """Add deliveries of earlier pages (as pages.LINES) whose contents are current after all."""
-    connection.execute(f"insert into page.parsed {_PARSE}")
+        for table in ("landed", "parsed"):
+            connection.execute(f"drop table inbox.{table}_{number}")
 
 
 def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, str]]:
@@ -382,31 +408,28 @@ def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[s
 
 
 def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
-    """Make the rows of every table, and drop the children of the visits that are written anew."""
+    """Make the rows of every table, and make room for them in the warehouse."""
     connection.execute(_WRITE)
     connection.execute(
         "create table page.replaced as select source, visit_id from page.rewritten"
         + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
     )
-    if connection.execute("select count(*) from page.replaced").fetchone() == (0,):
-        return
-    for table in _CHILDREN:
-        connection.execute(
-            f"delete from kobra.{table} where (source, visit_id) in (select source, visit_id from page.replaced)"
-        )
+    connection.execute("begin")
+    try:
+        connection.execute(";".join(_MAKE_ROOM))
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
 
 
-def queries(table: Table) -> list[str]:
-    """What to select for the rows of a table, cast to its types; together they give all rows."""
+def query(table: Table) -> str:
+    """What to select for the rows that are appended to a table, cast to its types."""
     columns = ", ".join(f"cast({column.name} as {column.type}) as {column.name}" for column in table.columns)
-    query = f"select {columns} from page.{table.name}"
-    return [f"{query} where part = {part}" for part in range(_PARTS)] if table.name == "answers" else [query]
+    rest = " anti join page.known using (source, visit_id)" if table.name in _LASTING else ""
+    return f"select {columns} from page.{table.name}{rest}"
 
 
 def outcomes(connection: "DuckDBPyConnection") -> dict[str, int]:
     """How many of the page's own deliveries were new, duplicates, rejected."""
-    return dict(
-        connection.execute(
-            "select outcome, count(*) from page.deliveries semi join page.landed using (delivery_id) group by all"
-        ).fetchall()
-    )
+    return dict(connection.execute("select outcome, count(*) from page.deliveries group by all").fetchall())

@@ -31,9 +31,10 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
     """Build and test the models and the wide tables in the working file. Hold the lock.
 
     `as_of` is today in the default zone unless told. History is built afresh where `full` says so, and where models
-    or mappings are not those of the last build; else what changed visits touch. Raises MappingError, InputError,
-    ChecksFailedError: then the next build starts from where this one did.
+    or mappings are not those of the last build; else what changed visits touch. Raises UnfinishedError,
+    MappingError, InputError, ChecksFailedError: then the next build starts from where this one did.
     """
+    warehouse.check_load()
     started = datetime.now(UTC)
     known = mappings.read(warehouse.home / "mappings")
     built = _as_of(known, as_of)

@@ -1,9 +1,9 @@
-"""Cut the waiting segments into pages: columns of deliveries, small enough for memory, large enough for speed."""
+"""Cut the waiting segments into pages: deliveries in columns, small enough for memory, large enough for speed."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -14,9 +14,10 @@ import pyarrow as pa
 from pipelines.reading import Visit, read_body
 from receiver.landing import Damage, Delivery, identity, read, received_date
 
-PAGE_DELIVERIES = 20_000
+PAGE_DELIVERIES = 40_000
 PAGE_BYTES = 160 << 20
 _ONE_PROCESS_BYTES = 8 << 20  # up to here a second process costs more than it gains
+_PART_ROWS = 24_000  # smaller parts take less memory, and more time to parse
 _BATCH_ROWS = 4096  # DuckDB reads Arrow batches in parallel
 
 LINES = pa.schema(
@@ -52,9 +53,9 @@ class Taken(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some whole segments: their deliveries as LINES, themselves, and the damage met."""
+    """Some whole segments whose deliveries came, as LINES in parts: how many, the segments, the damage met."""
 
-    lines: pa.Table
+    deliveries: int
     segments: list[Taken]
     damage: list[Damage]
 
@@ -65,9 +66,12 @@ class _Columns:
     def __init__(self) -> None:
         self.rows, self.bytes = 0, 0
         self._pending: list[tuple[object, ...]] = []
-        self._batches: list[pa.RecordBatch] = []
         self._ids: set[str] = set()
         self._contents: set[tuple[str, str, str]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._pending) >= _PART_ROWS
 
     def add(self, segment: str, line: int, delivery: Delivery) -> None:
         if delivery.delivery_id in self._ids:  # the same record, in a copy of its segment
@@ -84,36 +88,37 @@ class _Columns:
             self._pending.append((*head, None, None, None, None, *visit))
         self.rows += 1
         self.bytes += delivery.size
-        if len(self._pending) == _BATCH_ROWS:
-            self._flush()
 
-    def _flush(self) -> None:
-        columns = zip(*self._pending, strict=True)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, LINES, strict=True)]
-        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=LINES))
+    def part(self) -> pa.Table:
+        """What was added since the last part, as LINES."""
+        batches = [self._batch(start) for start in range(0, len(self._pending), _BATCH_ROWS)]
         self._pending.clear()
+        return pa.Table.from_batches(batches, LINES)
 
-    def table(self) -> pa.Table:
-        if self._pending:
-            self._flush()
-        return pa.Table.from_batches(self._batches, LINES)
+    def _batch(self, start: int) -> pa.RecordBatch:
+        columns = zip(*self._pending[start : start + _BATCH_ROWS], strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, LINES, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=LINES)
 
 
-def pages(segments: Iterable[Path]) -> Iterator[Page]:
-    """Pages of whole segments, in order. There is at least one, so that a first load makes every table."""
+def pages(segments: Iterable[Path]) -> Iterator[pa.Table | Page]:
+    """Pages of whole segments, in order: of each its parts, at least one, and then itself. There is at least one
+    page, so that a first load makes every table."""
     columns, taken, damage = _Columns(), list[Taken](), list[Damage]()
     empty = True
     for path in segments:
-        taken.append(_take(path, columns, damage))
+        taken.append((yield from _take(path, columns, damage)))
         # The first page is one segment, so that loading begins while the next segments are being read.
         if empty or columns.rows >= PAGE_DELIVERIES or columns.bytes >= PAGE_BYTES:
-            yield Page(columns.table(), taken, damage)
+            yield columns.part()
+            yield Page(columns.rows, taken, damage)
             columns, taken, damage, empty = _Columns(), [], [], False
     if taken or empty:
-        yield Page(columns.table(), taken, damage)
+        yield columns.part()
+        yield Page(columns.rows, taken, damage)
 
 
-def _take(path: Path, columns: _Columns, damage: list[Damage]) -> Taken:
+def _take(path: Path, columns: _Columns, damage: list[Damage]) -> Generator[pa.Table, None, Taken]:
     segment, lines, size, damaged = identity(path), 0, 0, 0
     for found in read(path):
         if isinstance(found, Damage):
@@ -123,6 +128,8 @@ def _take(path: Path, columns: _Columns, damage: list[Damage]) -> Taken:
             columns.add(segment, found.line, found.delivery)
             lines += 1
             size += found.delivery.size
+            if columns.is_full:
+                yield columns.part()
     return Taken(segment, received_date(path), lines, size, damaged)
 
 
@@ -131,15 +138,15 @@ def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
     columns = _Columns()
     for segment, line, delivery in deliveries:
         columns.add(segment, line, delivery)
-    return columns.table()
+    return columns.part()
 
 
 # ---------------------------------------------------------------- in another process
 
 
 @contextmanager
-def read_ahead(segments: list[Path]) -> Iterator[Iterator[Page]]:
-    """The same pages; several are read by a process of its own, one page ahead, while the last one is loaded.
+def read_ahead(segments: list[Path]) -> Iterator[Iterator[pa.Table | Page]]:
+    """The same pages; more than a little is read by a process of its own, while what came before is loaded.
 
     Reading holds Python's lock nearly all the time, as does dlt: side by side they would wait for each other.
     """
@@ -164,13 +171,16 @@ def read_ahead(segments: list[Path]) -> Iterator[Iterator[Page]]:
             raise
 
 
-def _received(reader: subprocess.Popen[bytes], stream: IO[bytes]) -> Iterator[Page]:
+def _received(reader: subprocess.Popen[bytes], stream: IO[bytes]) -> Iterator[pa.Table | Page]:
     while head := stream.readline():
-        segments, damage, rows = json.loads(head)
-        lines = pa.ipc.open_stream(stream).read_all()
-        if lines.num_rows != rows:  # Arrow takes an end between two batches for the end of the stream
-            raise ReadingError("the process that reads the segments broke off")
-        yield Page(lines, [_taken(*each) for each in segments], [Damage(*each) for each in damage])
+        match json.loads(head):
+            case int(rows):
+                lines = pa.ipc.open_stream(stream).read_all()
+                if lines.num_rows != rows:  # Arrow takes an end between two batches for the end of the stream
+                    raise ReadingError("the process that reads the segments broke off")
+                yield lines
+            case [deliveries, segments, damage]:
+                yield Page(deliveries, [_taken(*each) for each in segments], [Damage(*each) for each in damage])
     if reader.wait():
         raise ReadingError("the process that reads the segments failed")
 
@@ -179,14 +189,16 @@ def _taken(segment: str, day: str, *figures: int) -> Taken:
     return Taken(segment, date.fromisoformat(day), *figures)
 
 
-def _send(page: Page, stream: IO[bytes]) -> None:
-    head = [page.segments, page.damage, page.lines.num_rows]
-    stream.write(json.dumps(head, default=str).encode() + b"\n")
-    with pa.ipc.new_stream(stream, LINES) as writer:
-        writer.write_table(page.lines)
+def _send(part: pa.Table | Page, stream: IO[bytes]) -> None:
+    if isinstance(part, Page):
+        stream.write(json.dumps(part, default=str).encode() + b"\n")
+    else:
+        stream.write(b"%d\n" % part.num_rows)
+        with pa.ipc.new_stream(stream, LINES) as writer:
+            writer.write_table(part)
     stream.flush()
 
 
 if __name__ == "__main__":
-    for _page in pages(map(Path, json.load(sys.stdin))):
-        _send(_page, sys.stdout.buffer)
+    for _part in pages(map(Path, json.load(sys.stdin))):
+        _send(_part, sys.stdout.buffer)

@@ -12,16 +12,42 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from pipelines.contract import CHECKLIST, EMAILS, NUMERIC_IDS, PHONES, TOP_LEVEL, VISIT_ID
+from pipelines.contract import ANSWER, ANSWERS, CHECKLIST, EMAILS, NUMERIC_IDS, PHONES, QUESTION, TOP_LEVEL, VISIT_ID
 from receiver.landing import Delivery
 
-# A number with a fraction or an exponent keeps its spelling: an answer's value is text as sent.
-_parse = msgspec.json.Decoder(float_hook=lambda number: msgspec.Raw(number.encode())).decode
-_canonical = msgspec.json.Encoder(order="sorted").encode
+
+def _as_sent(number: str) -> msgspec.Raw:
+    """A number with a fraction or an exponent keeps its spelling: an answer's value is text as sent."""
+    return msgspec.Raw(number.encode())
+
+
+_parse = msgspec.json.Decoder(float_hook=_as_sent).decode
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_ID = 40
 _POSITION = re.compile("[0-9]{1,18}").fullmatch
+
+
+def _shape(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
+    """An object with some of these fields and no others, in sorted order: as it is encoded it is canonical."""
+    every = [(field, kind | UnsetType, UNSET) for field, kind in sorted(fields.items())]
+    return msgspec.defstruct(name, every, forbid_unknown_fields=True, gc=False)
+
+
+# The usual visit: nothing in it is unknown, and nothing would be straightened. Read into objects instead of dicts,
+# and encoded from them, it takes half the time.
+_PLAIN = str | int | bool | None
+_ANSWER = _shape("Answer", dict.fromkeys(ANSWER, _PLAIN))
+_QUESTION = _shape("Question", dict.fromkeys(QUESTION, _PLAIN) | {ANSWERS: list[_ANSWER] | None})  # type: ignore[valid-type]
+_USUAL = _shape(
+    "Usual",
+    dict.fromkeys(TOP_LEVEL, object)
+    | dict.fromkeys(NUMERIC_IDS, _PLAIN)
+    | {CHECKLIST: list[_QUESTION] | None, PHONES: list[object] | None, EMAILS: list[object] | None},  # type: ignore[valid-type]
+)
+_parse_usual = msgspec.json.Decoder(_USUAL, float_hook=_as_sent).decode
 
 
 class Visit(NamedTuple):
@@ -40,6 +66,9 @@ class Reject(NamedTuple):
     detail: str
 
 
+_NO_VISIT_ID = Reject("no_visit_id", "visitID is missing, blank or neither text nor a whole number.")
+
+
 def read_body(delivery: Delivery) -> Visit | Reject:
     """The visit that a delivery brings, or why it brings none."""
     try:
@@ -52,6 +81,18 @@ def _read(delivery: Delivery) -> Visit | Reject:
     if delivery.body_encoding:
         return Reject("not_utf8", "The body is not UTF-8 text.")
     try:
+        usual = _parse_usual(delivery.body)
+    except msgspec.DecodeError:
+        return _read_unusual(delivery)
+    visit_id = _visit_id(getattr(usual, name) for name in VISIT_ID)
+    if visit_id is None:
+        return _NO_VISIT_ID
+    body = _canonical(usual)
+    return Visit(visit_id, _content_hash(body), body, None)
+
+
+def _read_unusual(delivery: Delivery) -> Visit | Reject:
+    try:
         payload = _parse(delivery.body)
     except msgspec.DecodeError:
         if not delivery.body.strip():
@@ -63,13 +104,17 @@ def _read(delivery: Delivery) -> Visit | Reject:
             return Reject("not_json", f"The body is not JSON: it breaks off or goes wrong{at}.")
     if type(payload) is not dict:
         return Reject("not_an_object", "The body is JSON, but not an object.")
-    visit_id = _visit_id(payload)
+    visit_id = _visit_id(payload.get(name) for name in VISIT_ID)
     if visit_id is None:
-        return Reject("no_visit_id", "visitID is missing, blank or neither text nor a whole number.")
+        return _NO_VISIT_ID
     body = _canonical(payload)
-    content_hash = hashlib.sha256(body).hexdigest()[:32]
+    content_hash = _content_hash(body)
     extra = _straighten(payload)
     return Visit(visit_id, content_hash, _canonical(payload) if extra.changed else body, extra.fields)
+
+
+def _content_hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def _parse_leniently(text: str) -> Any:
@@ -88,9 +133,8 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _visit_id(payload: dict[str, Any]) -> str | None:
-    for name in VISIT_ID:
-        value = _plain(payload.get(name))
+def _visit_id(values: Iterable[Any]) -> str | None:
+    for value in map(_plain, values):
         if type(value) is int:
             return str(value)
         if type(value) is str and (text := value.strip()):

@@ -15,8 +15,8 @@ create or replace macro SCHEMA.read_double(x) as
          then try_cast(x as double) end;
 create or replace macro SCHEMA.read_bool(x) as
     case when x in ('true', '1') then true when x in ('false', '0') then false
-         when strip_accents(lower(trim(x))) in ('true', '1', 'si', 's', 'yes', 'verdadero', 'on') then true
-         when strip_accents(lower(trim(x))) in ('false', '0', 'no', 'n', 'falso', 'off') then false end;
+         when regexp_full_match(strip_accents(lower(trim(x))), 'true|1|si|s|yes|verdadero|on') then true
+         when regexp_full_match(strip_accents(lower(trim(x))), 'false|0|no|n|falso|off') then false end;
 create or replace macro SCHEMA.read_local_time(x) as
     case when regexp_full_match(x, '{_LOCAL_TIME}') then try_cast(x as timestamp) end;
 create or replace macro SCHEMA.read_number(x) as

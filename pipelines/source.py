@@ -10,7 +10,7 @@ from dlt.common.destination.client import SqlModel
 from dlt.extract import DltResource
 
 from pipelines.contract import TABLES, Table, Type
-from pipelines.flatten import SCOPES, WRITTEN, queries
+from pipelines.flatten import WRITTEN, query
 from pipelines.pages import Taken
 
 _TYPES: dict[Type, dict[str, Any]] = {
@@ -35,7 +35,6 @@ def configure() -> None:
     dlt.config["restore_from_destination"] = False
     dlt.config["normalize.model_normalizer.add_dlt_load_id"] = False
     dlt.config["load.delete_completed_jobs"] = True
-    dlt.config["load.truncate_staging_dataset"] = True
 
 
 @dlt.source(name="kobra", max_table_nesting=0)
@@ -49,14 +48,13 @@ def kobra(segments: Sequence[Taken], loaded_at: datetime, folder: Path) -> Itera
     taken = [{**segment._asdict(), "loaded_at": loaded_at} for segment in segments]
     yield _resource(TABLES["segments"], taken or [dlt.mark.materialize_table_schema()])
     for name in WRITTEN:
-        yield _resource(TABLES[name], _models(TABLES[name], folder))
+        yield _resource(TABLES[name], _model(TABLES[name], folder))
 
 
-def _models(table: Table, folder: Path) -> Iterator[Any]:
-    for number, query in enumerate(queries(table)):
-        path = folder / f"{table.name}-{number}.model"
-        path.write_text(str(SqlModel(query, "duckdb")))
-        yield dlt.mark.with_file_import(str(path), "model")
+def _model(table: Table, folder: Path) -> Iterator[Any]:
+    path = folder / f"{table.name}.model"
+    path.write_text(str(SqlModel(query(table), "duckdb")))
+    yield dlt.mark.with_file_import(str(path), "model")
 
 
 def _resource(table: Table, rows: Iterable[Any]) -> DltResource:
@@ -68,12 +66,5 @@ def _resource(table: Table, rows: Iterable[Any]) -> DltResource:
             for column in table.columns
             if not column.name.startswith("_dlt")
         },
-        write_disposition={
-            "disposition": "merge",
-            "strategy": "delete-insert",
-            "deduplicated": True,
-            "destination_scope": SCOPES[table.name],
-        }
-        if table.name in SCOPES
-        else "append",
+        write_disposition="append",
     )

@@ -1,16 +1,18 @@
 """The warehouse: one writer at a time, every segment counted once, a published file only replaced whole."""
 
 import fcntl
+import gc
 import logging
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipelines import meta
 from pipelines.waiting import Ledger, Seen, look, stamps
@@ -18,12 +20,14 @@ from receiver import landing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from pyarrow import Table
 
     from pipelines.pages import Page
 
 log = logging.getLogger(__name__)
 
-_MEMORY_LIMIT = "300MB"
+_Item = TypeVar("_Item")
+_MEMORY_LIMIT = "400MB"
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 
 
@@ -115,12 +119,16 @@ class Warehouse:
         """
         if not self.working.exists():
             raise UnfinishedError("there is nothing to publish yet: run `kobra load` first")
-        if _cut_short(self.folder):
-            raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
+        self.check_load()
         with self.open() as connection:
             if meta.is_outdated(connection):
                 raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
             self._publish(connection)
+
+    def check_load(self) -> None:
+        """Raise UnfinishedError when the working file holds but a part of what a load was to bring."""
+        if _cut_short(self.folder):
+            raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
 
     @contextmanager
     def open(self) -> Iterator["DuckDBPyConnection"]:
@@ -144,6 +152,7 @@ class Warehouse:
         return look(self.raw)
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
+        from pipelines.flatten import inbox  # noqa: PLC0415
         from pipelines.pages import read_ahead  # noqa: PLC0415
 
         taken = set(_taken(connection))
@@ -153,15 +162,19 @@ class Warehouse:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
         meta.outdate(connection)
-        with read_ahead(waiting) as pages, _Loads(self.folder, connection) as loads:
-            for page in pages:
-                total = total.plus(loads.load(page, seen))
+        _drop_unfinished(connection)
+        with (
+            read_ahead(waiting) as parts,
+            inbox(connection) as receiving,
+            _Loads(self.folder, connection) as loads,
+            _one_ahead(_received(receiving, parts)) as pages,
+        ):
+            for number, page in pages:
+                total = total.plus(loads.load(number, page, seen))
                 progress(total)
         return total
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
-        import duckdb  # noqa: PLC0415
-
         connection.execute("checkpoint")
         aside = self.folder / ".publishing.duckdb"
         for leftover in (aside, aside.with_suffix(".duckdb.wal")):
@@ -169,13 +182,39 @@ class Warehouse:
         try:
             # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
             subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
-            with duckdb.connect(str(aside)) as copy:
-                copy.execute("drop schema if exists kobra_staging cascade")
             _sync(aside)
             aside.rename(self.published)
         finally:
             aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
         landing.sync_folder(self.folder)
+
+
+def _received(connection: "DuckDBPyConnection", parts: Iterable["Table | Page"]) -> Iterator[tuple[int, "Page"]]:
+    """Pages by number, when all their deliveries are in the inbox."""
+    from pipelines import flatten  # noqa: PLC0415
+    from pipelines.pages import Page  # noqa: PLC0415
+
+    number = 0
+    for part in parts:
+        if isinstance(part, Page):
+            yield number, part
+            number += 1
+        else:
+            flatten.receive(connection, number, part)
+
+
+@contextmanager
+def _one_ahead(items: Iterator[_Item]) -> Iterator[Iterator[_Item]]:
+    """The same items; the next one is made by another thread while one is in use. On exit none is being made."""
+    with ThreadPoolExecutor(max_workers=1) as other:
+
+        def each() -> Iterator[_Item]:
+            coming = other.submit(next, items, None)
+            while (item := coming.result()) is not None:
+                coming = other.submit(next, items, None)
+                yield item
+
+        yield each()
 
 
 class _Loads:
@@ -192,6 +231,7 @@ class _Loads:
         self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
         landing.sync_folder(folder)  # it has to outlast what the load writes
         configure()
+        gc.freeze()  # else all of dlt's modules are looked through for garbage, again and again
         self._pipeline = dlt.pipeline(
             "kobra",
             pipelines_dir=str(self._folder / "dlt"),
@@ -203,29 +243,30 @@ class _Loads:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        gc.unfreeze()
         if failure == (None, None, None):
             _remove([*self._leftovers, self._folder])
 
-    def load(self, page: "Page", seen: Seen) -> Loaded:
-        """Load one page, all of it or, as far as anybody may tell, nothing."""
+    def load(self, number: int, page: "Page", seen: Seen) -> Loaded:
+        """Load the page of this number in the inbox, all of it or, as far as anybody may tell, nothing."""
         from pipelines import flatten  # noqa: PLC0415
         from pipelines.source import kobra  # noqa: PLC0415
 
         for damage in page.damage:
             log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
-        with flatten.attached(self._connection, page, _taken(self._connection)):
+        with flatten.attached(self._connection, number, _taken(self._connection)):
             missing = flatten.compare(self._connection, is_clean=self._is_clean)
             if missing:
                 from pipelines.pages import lines_of  # noqa: PLC0415
 
-                flatten.parse(self._connection, lines_of(_read_again(seen, missing)))
+                flatten.receive_again(self._connection, number, lines_of(_read_again(seen, missing)))
             flatten.stage(self._connection, is_clean=self._is_clean)
             self._pipeline.extract(kobra(page.segments, datetime.now(UTC), self._folder))
             self._pipeline.normalize()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)
         return Loaded(
-            page.lines.num_rows,
+            page.deliveries,
             outcomes.get("new", 0),
             outcomes.get("duplicate", 0),
             outcomes.get("rejected", 0),
@@ -244,17 +285,28 @@ def _remove(folders: Iterable[Path]) -> None:
         shutil.rmtree(folder)
 
 
+_COMPLETED = "_dlt_load_id in (select load_id from kobra._dlt_loads where status = 0)"
+
+
+def _was_loaded(connection: "DuckDBPyConnection") -> bool:
+    """Whether dlt made its tables: not before the first load."""
+    tables = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = '_dlt_loads'"
+    return connection.execute(tables).fetchone() == (1,)
+
+
 def _taken(connection: "DuckDBPyConnection") -> list[str]:
     """The segments of loads that completed. Tables commit one after the other: a load that was cut short may have
     written its segments and not its visits."""
-    tables = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = '_dlt_loads'"
-    if connection.execute(tables).fetchone() != (1,):
+    if not _was_loaded(connection):
         return []
-    rows = connection.execute(
-        "select segment from kobra.segments"
-        " where _dlt_load_id in (select load_id from kobra._dlt_loads where status = 0)"
-    )
+    rows = connection.execute(f"select segment from kobra.segments where {_COMPLETED}")
     return [segment for (segment,) in rows.fetchall()]
+
+
+def _drop_unfinished(connection: "DuckDBPyConnection") -> None:
+    """Drop the segments of a load that was cut short: they come again."""
+    if _was_loaded(connection):
+        connection.execute(f"delete from kobra.segments where not {_COMPLETED}")
 
 
 def _forget(connection: "DuckDBPyConnection", seen: Seen) -> None:

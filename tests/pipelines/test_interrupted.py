@@ -20,7 +20,7 @@ from pipelines.sample import deliveries
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "8"))  # 60 for a long look
 SEGMENTS, DELIVERIES = 3, 200
-QUERIES = 24  # statements that dlt sends for a page, about
+QUERIES = 12  # statements that dlt sends for a page, about
 Rows = dict[str, Counter[tuple[Any, ...]]]
 
 
@@ -114,7 +114,7 @@ def test_killed_twice_at_any_moment_then_run_once_is_as_if_nothing_had_happened(
 
 
 # Spread over the statements of the second page, where there is something to spoil.
-@pytest.mark.parametrize("number", range(QUERIES + 9, 2 * QUERIES + 9, max(1, QUERIES * 2 // KILLS)))
+@pytest.mark.parametrize("number", range(QUERIES + 4, 2 * QUERIES + 4, max(1, QUERIES * 2 // KILLS)))
 def test_killed_between_the_commits_of_two_tables_then_run_is_as_if_nothing_had_happened(
     home: Home, undisturbed: Rows, number: int
 ) -> None:

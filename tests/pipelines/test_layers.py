@@ -1,6 +1,7 @@
 """One direction, no way back: who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FILES_IN_SQL = re.compile(
+    r"\b(read_(csv|json|parquet|text|blob)\w*|glob|attach|copy|install)\b\s*[('\"]|from\s+'", re.I
+)
 HEAVY = {"dlt", "duckdb", "pandas", "pyarrow", "pipelines", "dbt", "numpy"}
 
 
@@ -47,6 +51,13 @@ def test_the_pipelines_know_only_the_raw_store_format_of_the_receiver(path: Path
 @pytest.mark.parametrize("folder", ["sql", "notebooks"])
 def test_sql_and_notebooks_import_neither(folder: str) -> None:
     assert {path.name: found for path in sources(folder) if (found := tops(path) & {"receiver", "pipelines"})} == {}
+
+
+def test_sql_names_only_tables_and_holds_no_python() -> None:
+    assert sources("sql") == []
+    models = {path.name: path.read_text() for path in (ROOT / "sql").rglob("*.sql")}
+    assert "visits.sql" in models
+    assert {name: found[0] for name, text in models.items() if (found := FILES_IN_SQL.search(text))} == {}
 
 
 def test_the_raw_store_format_stands_on_no_other_part_of_the_receiver() -> None:

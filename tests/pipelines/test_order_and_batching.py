@@ -148,5 +148,5 @@ def test_pages_are_the_same_wherever_they_are_read(
     segments = [path.parent.joinpath(*[f"../{path.parent.name}"] * 40, path.name) for path in home.segments() * 900]
     monkeypatch.setattr(pages, "_ONE_PROCESS_BYTES", limit)
     with pages.read_ahead(segments) as found:
-        taken = [taken.segment for page in found for taken in page.segments]
+        taken = [taken.segment for page in found if isinstance(page, pages.Page) for taken in page.segments]
     assert taken == [landing.identity(path) for path in segments]

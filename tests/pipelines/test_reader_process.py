@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 def _sent(home: Home) -> bytes:
     stream = io.BytesIO()
-    for page in pages.pages(home.segments()):
-        pages._send(page, stream)
+    for part in pages.pages(home.segments()):
+        pages._send(part, stream)
     return stream.getvalue()
 
 
@@ -34,7 +35,7 @@ def _reader(stream: bytes, code: int = 0) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
 
 
-def _received(stream: bytes, code: int = 0) -> list[pages.Page]:
+def _received(stream: bytes, code: int = 0) -> list[pages.pa.Table | pages.Page]:
     with _reader(stream, code) as reader:
         assert reader.stdout
         return list(pages._received(reader, reader.stdout))
@@ -42,8 +43,10 @@ def _received(stream: bytes, code: int = 0) -> list[pages.Page]:
 
 def test_what_was_sent_is_received(several: Home) -> None:
     received = _received(_sent(several))
-    assert sum(page.lines.num_rows for page in received) == 40
-    assert [taken.segment for page in received for taken in page.segments] == [
+    found = [part for part in received if isinstance(part, pages.Page)]
+    assert sum(part.num_rows for part in received if not isinstance(part, pages.Page)) == 40
+    assert [page.deliveries for page in found] == [20, 20]
+    assert [taken.segment for page in found for taken in page.segments] == [
         path.name.partition(".")[0] for path in several.segments()
     ]
 
@@ -68,7 +71,7 @@ def test_a_load_whose_reader_died_is_made_good_and_not_published_before(
     received = pages._received
 
     def broken(reader: "subprocess.Popen[bytes]", stream: io.BufferedReader) -> object:
-        yield next(received(reader, stream))
+        yield from islice(received(reader, stream), 3)  # one page, and deliveries of the next
         raise pages.ReadingError("the process that reads the segments broke off")
 
     with monkeypatch.context() as patched:
@@ -80,3 +83,20 @@ def test_a_load_whose_reader_died_is_made_good_and_not_published_before(
     several.run()
     assert several.values("select count(*) from visits") == [40]
     assert several.values("select count(*) from deliveries") == [40]
+
+
+def test_a_page_that_fails_says_so_while_the_next_one_is_being_read(
+    several: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BrokenError(Exception):
+        pass
+
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.flatten.stage", broken)
+        with several.warehouse.lock(), pytest.raises(BrokenError):
+            several.warehouse.load()
+    several.run()
+    assert several.values("select count(*) from visits") == [40]

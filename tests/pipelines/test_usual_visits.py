@@ -1,0 +1,97 @@
+"""Usual visits are read on a short cut: whoever takes it arrives where the long way leads."""
+
+import json
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kobra_home import encoded, example
+
+from pipelines import reading
+from pipelines.contract import ANSWER, ANSWERS, CHECKLIST, QUESTION, TOP_LEVEL
+from pipelines.sample import deliveries
+from receiver import landing
+
+NUMBERS = ("0", "-0", "7", "1500.50", "1e3", "-0.0", "110105499609.0", "18446744073709551617", "1e400", "9" * 40)
+NUMBER = "a number stands here: "
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=3), st.sampled_from([f"{NUMBER}{number}" for number in NUMBERS])
+)
+ANYTHING = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+)
+
+
+def objects(names: tuple[str, ...], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with some of these fields in any order, now and then with a strange value or a strange field."""
+    usual = dict.fromkeys(names, PLAIN) | more
+    fields = st.lists(
+        st.sampled_from(sorted(usual)).flatmap(
+            lambda name: st.tuples(st.just(name), usual[name] if name in more else PLAIN | ANYTHING)
+        )
+    )
+    strange = st.lists(st.tuples(st.sampled_from(("zona", "0", "")), ANYTHING), max_size=1)
+    return st.tuples(fields, strange).map(lambda both: dict(both[0] + both[1]))
+
+
+ANSWER_LISTS = st.lists(objects(ANSWER), max_size=2)
+CHECKLISTS = st.lists(objects(QUESTION, **{ANSWERS: ANSWER_LISTS | ANYTHING}), max_size=2)
+VISITS = objects(tuple(TOP_LEVEL), **{CHECKLIST: CHECKLISTS | ANYTHING})
+
+
+def body(payload: object) -> bytes:
+    """JSON in which the numbers stand as spelled."""
+    text = json.dumps(payload)
+    for number in sorted(NUMBERS, key=len, reverse=True):
+        text = text.replace(f'"{NUMBER}{number}"', number)
+    return text.encode()
+
+
+def both_ways(sent: bytes) -> tuple[object, object]:
+    delivery = landing.delivery("id", "at", "source", sent)
+    return reading.read_body(delivery), reading._read_unusual(delivery)
+
+
+@given(VISITS)
+def test_any_visit_reads_the_same_both_ways(payload: dict[str, Any]) -> None:
+    short, long = both_ways(body(payload))
+    assert short == long
+
+
+@given(VISITS)
+def test_no_body_is_read_on_the_short_cut_that_would_need_straightening(payload: dict[str, Any]) -> None:
+    sent = body(payload)
+    try:
+        reading._parse_usual(sent)
+    except reading.msgspec.DecodeError:
+        return
+    assert reading._straighten(reading._parse(sent)) == (False, None)
+
+
+@pytest.mark.parametrize("field", ["visitID", "comment", "zona"])
+def test_of_a_key_that_comes_twice_the_last_counts_both_ways(field: str) -> None:
+    twice = b'{"visitID": "A", "%s": "first", "%s": {"b": 1, "a": 2.50}}' % (field.encode(), field.encode())
+    short, long = both_ways(twice)
+    assert short == long
+
+
+def test_the_sample_reads_the_same_both_ways_and_mostly_on_the_short_cut() -> None:
+    cut = 0
+    for sent in islice(deliveries(2000, seed=9), 2000):
+        delivery = landing.delivery("id", "at", "source", sent.body)
+        if delivery.body_encoding or sent.body.count(b"[" * 100) or sent.body.count(b'{"a":' * 100):
+            continue
+        short, long = both_ways(sent.body)
+        assert short == long
+        try:
+            reading._parse_usual(sent.body)
+            cut += 1
+        except reading.msgspec.DecodeError:
+            pass
+    assert cut > 1500
+
+
+def test_kobras_own_example_is_a_usual_visit() -> None:
+    reading._parse_usual(encoded(example()))
