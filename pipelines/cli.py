@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.faults import FaultError
+from pipelines.settings import Settings, SettingsError
 from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
 from receiver import landing
 
@@ -28,13 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     options = _parser().parse_args(arguments)
-    home = Path(os.environ.get("KOBRA_HOME", "").strip() or "kobra-data").expanduser()
     try:
-        code: int = options.command(home, options)
+        options.settings = settings = Settings.from_environ(os.environ)
+        code: int = options.command(settings.home, options)
     except BusyError as why:
         print(f"kobra: {why}", file=sys.stderr)
         return BUSY
-    except UsageError as why:
+    except (UsageError, SettingsError) as why:
         print(f"kobra: {why}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
@@ -115,10 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=["parquet", "csv", "xlsx"], default="parquet", help="default %(default)s")
     export.add_argument("--partition-by", action="append", default=[], metavar="COLUMN", help="a folder per value")
 
-    status = command(
-        "status", "say what landed, waits, is loaded, was rejected; exit 1 when something is wrong", _status
-    )
+    status = command("status", "say how things stand, on one screen; exit 1 when something needs a person", _status)
     status.add_argument("--json", action="store_true", help="for machines")
+
+    command("doctor", "look for what is set up wrong, and say how to mend it; exit 1 when something is", _doctor)
 
     rejects = command("rejects", "list the deliveries that could not become visits, with reasons", _rejects)
     rejects.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -267,7 +268,7 @@ def _sample(_home: Path, options: argparse.Namespace) -> int:
         path = demo.write_sample(Path(options.target), options.count, options.seed, options.source)
         print(f"{options.count} deliveries in {path}; bring them in with: kobra import {path}")
         return OK
-    key = options.key or os.environ.get("KOBRA_SAMPLE_KEY")
+    key = options.key or options.settings.sample_key
     if not key:
         raise UsageError("sending needs the receiver's api-key: give it with --key or in KOBRA_SAMPLE_KEY")
     try:
@@ -287,9 +288,19 @@ def _demo(_home: Path, options: argparse.Namespace) -> int:
 def _status(home: Path, options: argparse.Namespace) -> int:
     from pipelines.status import look  # noqa: PLC0415
 
-    status = look(Warehouse(home))
+    status = look(Warehouse(home), options.settings)
     print(json.dumps(status.figures, indent=2, default=str) if options.json else status.text())
     return FAILED if status.faults else OK
+
+
+def _doctor(home: Path, options: argparse.Namespace) -> int:
+    from pipelines.doctor import examine  # noqa: PLC0415
+
+    is_well = True
+    for finding in examine(Warehouse(home), options.settings):
+        print(finding.line(), flush=True)
+        is_well &= finding.is_well
+    return OK if is_well else FAILED
 
 
 def _rejects(home: Path, options: argparse.Namespace) -> int:

@@ -101,8 +101,9 @@ def _identity(path: Path) -> str:
     return f"{seen.st_size}:{seen.st_mtime_ns}:{seen.st_ino}"
 
 
-def write(connection: "DuckDBPyConnection", folder: Path) -> None:
+def write(connection: "DuckDBPyConnection", folder: Path, *, only: str | None = None) -> None:
     """Make schema `inputs` anew from the files in `folder` (KOBRA_HOME/inputs), all of it or nothing.
+    `only` takes the file of one name, and leaves the other's table out.
 
     A row of payments is used whole or not at all. A row of accounts needs external_id and as_of_date; any other
     cell that does not read is listed and becomes NULL, and the row is used. A position at 0/0 is none. Blank rows
@@ -115,7 +116,7 @@ def write(connection: "DuckDBPyConnection", folder: Path) -> None:
             "create or replace table inputs.files(name varchar, is_present boolean, rows bigint);"
             "create or replace table inputs.rejects(file varchar, line bigint, reason varchar)"
         )
-        for name in COLUMNS:
+        for name in [only] if only else COLUMNS:
             _write_file(connection, name, folder / f"{name}.csv")
         connection.commit()
     except BaseException:

@@ -1,22 +1,24 @@
-"""Say how things stand: what landed, what waits, what is loaded, what was rejected, what is wrong."""
+"""Say how things stand on one screen: the receiver, what came, what waits, what was built, what is wrong."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipelines import health, silence
+from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from receiver import landing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_STALE_S = 3600  # a closed segment should not wait longer than this
-_FREE_FLOOR = 64 << 20
-_SHOWN = 8  # of many; --json has them all
+_STALE_S = 3600  # what landed should not wait longer than this
+_SHOWN = 5  # of many; --json has them all
+_TITLE = 12  # columns
 
 
 class NothingPublishedError(Exception):
@@ -31,40 +33,79 @@ class Status(NamedTuple):
 
     def text(self) -> str:
         """One screen."""
-        lines = [f"{name.replace('_', ' '):28} {_shown(value)}" for name, value in self.figures.items()]
-        return "\n".join([*lines, *(f"! {fault}" for fault in self.faults)])
+        told = [f"{title:{_TITLE}}{line}" for title, line in _screen(self.figures)]
+        return "\n".join([*told, *(f"! {fault}" for fault in self.faults)])
 
 
-def look(warehouse: Warehouse) -> Status:
-    """How the store and the published file stand. Opens neither lock nor working file."""
+def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
+    """How the receiver, the store and the published file stand. Opens neither lock nor working file."""
+    settings = settings or Settings(warehouse.home)
+    now = datetime.now(UTC)
+    figures = _receiver(settings.receiver_url) | _store(warehouse, settings)
     closed = landing.closed(warehouse.raw)
-    figures: dict[str, Any] = {"segments_closed": len(closed)}
     try:
         with _published(warehouse) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
-            figures |= _loaded(connection) | _built(connection)
+            waiting = _waiting(warehouse.raw, closed, taken)
+            until = min((began for began in map(_began, waiting) if began), default=now)
+            figures |= _loaded(connection) | _built(connection) | _quiet(connection, until)
+            figures |= {"complete_until": until.isoformat(" ", "seconds"), "behind_s": _seconds(now - until)}
     except NothingPublishedError:
-        taken = set()
-    waiting = [path for segment, path in closed.items() if segment not in taken]
-    oldest = min((stat.st_mtime for stat in _stats(waiting)), default=None)
-    disk = os.statvfs(next(path for path in (warehouse.raw, warehouse.folder, Path()) if path.exists()))
+        waiting = _waiting(warehouse.raw, closed, set())
+    landed = [path for path in waiting if not path.name.endswith(landing.OPEN) or landing.is_orphan(path)]
+    stats = list(_stats(landed))
+    oldest = min((stat.st_mtime for stat in stats), default=None)
     figures |= {
-        "segments_open": sum(len(landing.open_in(folder)) for folder in landing.partitions(warehouse.raw)),
-        "segments_waiting": len(waiting),
-        "waiting_bytes": sum(stat.st_size for stat in _stats(waiting)),
-        "waiting_since_s": None if oldest is None else round(datetime.now(UTC).timestamp() - oldest),
+        "segments_waiting": len(landed),
+        "waiting_bytes": sum(stat.st_size for stat in stats),
+        "waiting_since_s": None if oldest is None else round(now.timestamp() - oldest),
+    }
+    faults = list(_faults(figures))
+    return Status(figures | {"faults": faults}, faults)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _receiver(url: str | None) -> dict[str, Any]:
+    if url is None:
+        return {"receiver": "not_asked", "receiver_url": None, "receiver_fault": None}
+    found = health.ask(url)
+    return {"receiver": found.state, "receiver_url": url, "receiver_fault": found.detail}
+
+
+def _store(warehouse: Warehouse, settings: Settings) -> dict[str, Any]:
+    closed = landing.closed(warehouse.raw)
+    folder = next(path for path in (warehouse.raw, warehouse.folder, Path()) if path.exists())
+    disk = os.statvfs(folder)
+    return {
+        "segments_closed": len(closed),
+        "segments_open": sum(len(landing.open_in(day)) for day in landing.partitions(warehouse.raw)),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
         "published_at": _changed(warehouse.published),
         "free_bytes": disk.f_bavail * disk.f_frsize,
+        "free_floor_bytes": landing.free_floor(folder, settings.min_free_bytes),
+        "publish_bytes": sum(stat.st_size for stat in _stats([warehouse.working])),
     }
-    figures["faults"] = faults = list(_faults(figures))
-    return Status({name: value for name, value in figures.items() if name != "faults"} | {"faults": faults}, faults)
+
+
+def _waiting(raw: Path, closed: dict[str, Path], taken: set[str]) -> list[Path]:
+    """The segments that are not in the published file, those that are being written included."""
+    being_written = [path for day in landing.partitions(raw) for path in landing.open_in(day)]
+    return [path for segment, path in closed.items() if segment not in taken] + being_written
+
+
+def _began(segment: Path) -> datetime | None:
+    try:
+        return landing.began(segment)
+    except ValueError:  # no segment of ours
+        return None
 
 
 def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
     for path in paths:
-        with suppress(FileNotFoundError):  # compressed since it was listed
+        with suppress(FileNotFoundError):  # closed or compressed since it was listed
             yield path.stat()
 
 
@@ -81,6 +122,12 @@ def _loaded(connection: "DuckDBPyConnection") -> dict[str, Any]:
     return dict(zip(names, row, strict=True)) | {"rejected_by_reason": dict(reasons)}
 
 
+def _quiet(connection: "DuckDBPyConnection", until: datetime) -> dict[str, Any]:
+    found = [each._asdict() | {"is_unusual": each.is_unusual, "told": each.told()}
+             for each in silence.silences(connection, until)]  # fmt: skip
+    return {"silences": found}
+
+
 def _built(connection: "DuckDBPyConnection") -> dict[str, Any]:
     """What the last run built, and what of it wants a person's eye. Nothing before the first build."""
     if connection.execute("select count(*) from duckdb_tables() where schema_name = 'marts'").fetchone() == (0,):
@@ -88,16 +135,17 @@ def _built(connection: "DuckDBPyConnection") -> dict[str, Any]:
     row = connection.execute("""
         select (select as_of::varchar from w.meta.build),
             (select max(finished_at)::varchar from w.meta.runs),
+            (select arg_max(duration_s, finished_at) from w.meta.runs),
             (select count(*) from w.marts.reconciliation where not is_balanced)
     """).fetchone()
     assert row is not None
     refused = connection.execute(
         "select file || ' ' || reason, count(*) from w.inputs.rejects group by all order by all"
     ).fetchall()
-    return dict(zip(("as_of", "last_run_at", "unbalanced_days"), row, strict=True)) | {
+    return dict(zip(("as_of", "last_run_at", "last_run_s", "unbalanced_days"), row, strict=True)) | {
         "unusable_input_rows": dict(refused),
-        "unmapped_questions": _told(connection, _UNMAPPED_QUESTIONS),
-        "unmapped_labels": _told(connection, _UNMAPPED_LABELS),
+        "unmapped_questions": _counts(connection, _UNMAPPED_QUESTIONS),
+        "unmapped_labels": _counts(connection, _UNMAPPED_LABELS),
     }
 
 
@@ -115,21 +163,163 @@ _UNMAPPED_LABELS = """
 """
 
 
-def _told(connection: "DuckDBPyConnection", query: str) -> dict[str, int]:
+def _counts(connection: "DuckDBPyConnection", query: str) -> dict[str, int]:
     return dict(connection.execute(query).fetchall())
 
 
+# ---------------------------------------------------------------- judgement
+
+
 def _faults(figures: dict[str, Any]) -> Iterator[str]:
-    if figures["segments_closed"] and figures["published_at"] is None:
+    yield from _receiver_faults(figures)
+    if figures["segments_waiting"] and figures["published_at"] is None:
         yield "nothing is published yet: run `kobra run`"
     if (figures["waiting_since_s"] or 0) > _STALE_S:
         yield "segments have been waiting for over an hour: is `kobra run` scheduled, and does it succeed?"
+    yield from _silence_faults(figures.get("silences", []))
     if figures.get("unbalanced_days"):
         yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
     if figures.get("damaged_records"):
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
-    if figures["free_bytes"] < _FREE_FLOOR:
+    if figures["free_bytes"] < figures["free_floor_bytes"]:
         yield "the disk is nearly full: the receiver refuses visits below its floor; make room"
+    elif figures["free_bytes"] < figures["free_floor_bytes"] + figures["publish_bytes"]:
+        yield "the disk has no room for publishing, which writes the warehouse once more: make room"
+
+
+def _receiver_faults(figures: dict[str, Any]) -> Iterator[str]:
+    url, fault = figures["receiver_url"], figures["receiver_fault"]
+    match figures["receiver"]:
+        case "no_answer":
+            yield f"the receiver does not answer at {url}: visits sent now are lost; start it, and look at its log"
+        case "no_receiver":
+            yield f"what answers at {url} is no receiver: set KOBRA_RECEIVER_URL right"
+        case "not_ready":
+            yield f"the receiver lives and cannot store ({fault}): look at disk space, permissions and its log"
+
+
+def _silence_faults(silences: list[dict[str, Any]]) -> Iterator[str]:
+    for one in silences:
+        if one["source"] is None and one["is_unusual"]:
+            since = f"no delivery for {_span(one['seconds'])}"
+            yield f"{since}, {one['told']}: ask Kobra, and try the address from outside"
+            return
+        if one["is_unusual"]:
+            since = f"no delivery from {one['source']} for {_span(one['seconds'])}"
+            yield f"{since}, {one['told']}: ask Kobra, try its key"
+
+
+# ---------------------------------------------------------------- the screen
+
+
+def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Titles and lines; a line without a title belongs to the one above."""
+    yield "receiver", _receiver_told(figures)
+    if "deliveries" in figures:
+        yield from _deliveries_told(figures)
+    yield "waiting", _waiting_told(figures)
+    if figures["published_at"] is None:
+        yield "published", "nothing yet"
+    else:
+        yield (
+            "published",
+            f"at {_at(figures['published_at'])}, complete up to {_at(figures['complete_until'])} "
+            + (f"({_span(figures['behind_s'])} ago)" if figures["behind_s"] else "(now)"),
+        )
+    if figures.get("last_run_at"):
+        yield "last run", f"{_at(figures['last_run_at'])}, {figures['last_run_s']:.0f} s, as of {figures['as_of']}"
+        for name, what in (
+            ("unmapped_questions", "questions that nothing maps"),
+            ("unmapped_labels", "labels that nothing maps"),
+            ("unusable_input_rows", "rows of inputs that cannot be used"),
+        ):
+            yield "", f"{what}: {_listed(figures[name])}"
+    yield (
+        "raw store",
+        (
+            f"{figures['segments_closed']:,} closed segments, {_size(figures['raw_bytes'])};"
+            f" {figures['segments_open']} open, {figures['torn_files']} torn ends set aside"
+        ),
+    )
+    floor = _size(figures["free_floor_bytes"])
+    yield "disk", f"{_size(figures['free_bytes'])} free; the receiver refuses visits below {floor}"
+
+
+def _receiver_told(figures: dict[str, Any]) -> str:
+    url = figures["receiver_url"]
+    return {
+        "not_asked": "not asked: KOBRA_RECEIVER_URL is not set",
+        "ready": f"ready at {url}",
+        "not_ready": f"alive and NOT READY at {url}",
+        "no_answer": f"NO ANSWER at {url}",
+        "no_receiver": f"SOMEBODY ELSE at {url}",
+    }[str(figures["receiver"])]
+
+
+def _deliveries_told(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield (
+        "deliveries",
+        (
+            f"{figures['deliveries']:,}: {figures['new_versions']:,} new versions of {figures['visits']:,} visits,"
+            f" {figures['duplicates']:,} duplicates, {figures['rejected']:,} rejected"
+        ),
+    )
+    if figures["rejected"]:
+        yield "", f"rejected: {_listed(figures['rejected_by_reason'])}; see kobra rejects"
+    if figures["damaged_records"]:
+        yield "", f"{figures['damaged_records']:,} damaged records skipped"
+    together, each = figures["silences"][:1], figures["silences"][1:]
+    shown = each if len(each) <= _SHOWN else together + sorted(each, key=_by_share)[: _SHOWN - 1]
+    for one in shown:
+        yield "", f"last from {one['source'] or 'any source'} {_span(one['seconds'])} ago; {one['told']}"
+
+
+def _by_share(one: dict[str, Any]) -> tuple[bool, float]:
+    return one["share"] is None, one["share"] or 0.0
+
+
+def _waiting_told(figures: dict[str, Any]) -> str:
+    if not figures["segments_waiting"]:
+        return "nothing that could be loaded"
+    return (
+        f"{figures['segments_waiting']:,} segments, {_size(figures['waiting_bytes'])},"
+        f" the oldest for {_span(figures['waiting_since_s'])}"
+    )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    first = [f"{name} {number:,}" for name, number in islice(counts.items(), _SHOWN)]
+    more = len(counts) - len(first)
+    return ", ".join(first + [f"and {more} more"] * (more > 0)) or "none"
+
+
+def _at(instant: str) -> str:
+    return f"{instant[:19]} UTC"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _size(number: int) -> str:
+    for size, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"
+
+
+def _seconds(span: timedelta) -> int:
+    return max(0, round(span.total_seconds()))
+
+
+def _changed(path: Path) -> str | None:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(" ", "seconds") if path.exists() else None
+
+
+# ---------------------------------------------------------------- rejects
 
 
 def rejects(warehouse: Warehouse) -> list[dict[str, Any]]:
@@ -155,16 +345,3 @@ def _published(warehouse: Warehouse) -> Iterator["DuckDBPyConnection"]:
         connection.execute(f"attach '{quoted}' as w (read_only)")
         connection.execute("set timezone = 'UTC'; set enable_external_access = false")
         yield connection
-
-
-def _changed(path: Path) -> str | None:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(" ", "seconds") if path.exists() else None
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        first = [f"{name} {number}" for name, number in islice(value.items(), _SHOWN)]
-        return ", ".join(first + ["…"] * (len(value) > _SHOWN)) or "-"
-    if isinstance(value, list):
-        return f"{len(value)}"
-    return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 _MEMORY_LIMIT = "400MB"
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
+_ASIDE = ".publishing.duckdb"
+# What stands in the warehouse's folder only while a run is under way.
+LEFTOVERS = (f"{_PAGES}*", f"{_ASIDE}*", "taken.new")
 
 
 class BusyError(Exception):
@@ -176,7 +179,7 @@ class Warehouse:
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
         connection.execute("checkpoint")
-        aside = self.folder / ".publishing.duckdb"
+        aside = self.folder / _ASIDE
         for leftover in (aside, aside.with_suffix(".duckdb.wal")):
             leftover.unlink(missing_ok=True)
         try:

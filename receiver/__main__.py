@@ -1,10 +1,11 @@
 """`python -m receiver`: receive visits, configured by the environment."""
 
 import argparse
+import json
 import os
 import sys
 
-from receiver.server import serve
+from receiver import keys
 from receiver.settings import Settings, SettingsError
 
 
@@ -14,12 +15,18 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="say as JSON what is configured, and serve nothing")
     flags = parser.parse_args()
     try:
         settings = Settings.from_environ(os.environ)
+        if flags.check:
+            print(json.dumps(keys.inspect(settings)))
+            return 0
     except SettingsError as why:
         print(why, file=sys.stderr)
         return 2
+    from receiver.server import serve  # noqa: PLC0415 - a check needs no web
+
     return serve(settings, flags.host, flags.port, max(1, flags.workers))
 
 

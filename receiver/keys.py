@@ -2,9 +2,11 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -17,6 +19,8 @@ SHORTEST = 16
 _SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEY = re.compile(r"[!-~]+")  # what fits into a header unambiguously
 _LOOK_EVERY_S = 1.0
+_FEWEST_CHARACTERS = 8
+_WORDS = re.compile(r"kobra|secret|password|changeme|change-me|example|lender|webhook|qwerty|12345678")
 
 
 class Key(NamedTuple):
@@ -31,9 +35,12 @@ def parse(text: str, where: str) -> list[Key]:
 
     Raises SettingsError with a sentence that names `where` and the item's position, never its text.
     """
+    return [_key(item, f"item {number} of {where}") for number, item in enumerate(_items(text), 1)]
+
+
+def _items(text: str) -> list[str]:
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    items = [item.strip() for line in lines for item in line.split(",") if item.strip()]
-    return [_key(item, f"item {number} of {where}") for number, item in enumerate(items, 1)]
+    return [item.strip() for line in lines for item in line.split(",") if item.strip()]
 
 
 def _key(item: str, where: str) -> Key:
@@ -49,6 +56,25 @@ def _key(item: str, where: str) -> Key:
     if not _KEY.fullmatch(key):
         raise SettingsError(f"{where} has a key with blanks or characters beyond ASCII: take printable ASCII.")
     return Key(sha256(key.encode()).digest(), source)
+
+
+def weaknesses(text: str, where: str) -> list[str]:
+    """What a stranger could guess of the keys in a text that `parse` takes, in sentences without any of it."""
+    found = []
+    for number, item in enumerate(_items(text), 1):
+        key = item.partition(":")[2].strip()
+        if _is_guessable(key):
+            found.append(
+                f"item {number} of {where} has a key that can be guessed: make one with openssl rand -hex 32."
+            )
+    return found
+
+
+def _is_guessable(key: str) -> bool:
+    """Few different characters, a repetition, a sequence, or words such as those in a documentation."""
+    is_repeated = key in (key + key)[1:-1]
+    steps = {ord(b) - ord(a) for a, b in pairwise(key)}
+    return len(set(key)) < _FEWEST_CHARACTERS or is_repeated or len(steps) < 3 or bool(_WORDS.search(key.lower()))
 
 
 def unambiguous(keys: Iterable[Key]) -> tuple[Key, ...]:
@@ -84,6 +110,11 @@ class Keyring:
         self._look_at = monotonic() + _LOOK_EVERY_S
         self._keys = self._read()
 
+    @property
+    def sources(self) -> list[str]:
+        """The source of each live key."""
+        return [key.source for key in self._keys]
+
     def source_of(self, key: bytes) -> str | None:
         """The source that a header's raw bytes stand for, by the keys that are live now."""
         if self._file is not None and monotonic() >= self._look_at:
@@ -106,6 +137,17 @@ class Keyring:
     def _read(self) -> tuple[Key, ...]:
         in_file = parse(_text(self._file), "KOBRA_API_KEYS_FILE") if self._file else []
         return unambiguous([*self._fixed, *in_file])
+
+
+def inspect(settings: Settings) -> dict[str, object]:
+    """How many live keys each source has, what is weak about them, and in which file they are.
+    Raises SettingsError."""
+    sources = Counter(Keyring(settings).sources)
+    file = settings.api_keys_file
+    weak = weaknesses(settings.api_keys, "KOBRA_API_KEYS")
+    if file:
+        weak += weaknesses(_text(file), "KOBRA_API_KEYS_FILE")
+    return {"keys": dict(sorted(sources.items())), "weak": weak, "keys_file": str(file) if file else None}
 
 
 def _text(file: Path) -> str:

@@ -160,6 +160,11 @@ def received_date(path: Path) -> date:
     return date.fromisoformat(path.parent.name.removeprefix(PARTITION))
 
 
+def began(path: Path) -> datetime:
+    """When a segment began, by its name. Raises ValueError when it is named otherwise than by a landing."""
+    return datetime.strptime(identity(path) + "+0000", _SEGMENT_NAME + "%z")
+
+
 def partitions(raw: Path) -> list[Path]:
     """The partitions of a store, oldest first."""
     if not raw.is_dir():
@@ -556,6 +561,15 @@ def make_folder(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     sync_folder(folder.parent)
+
+
+def free_floor(folder: Path, told: int | None = None) -> int:
+    """Free bytes below which nothing more is accepted: as told, else the smaller of 64 MiB and 5 % of the file
+    system. Raises OSError when the folder cannot be looked at."""
+    if told is not None:
+        return told
+    disk = os.statvfs(folder)
+    return min(64 << 20, disk.f_blocks * disk.f_frsize // 20)
 
 
 def sync_folder(folder: Path) -> None:

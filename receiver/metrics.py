@@ -84,6 +84,6 @@ def _oldest_open_age_s(raw: Path) -> float:
 def _began(segment: Path) -> datetime | None:
     """When a segment began, by its name."""
     try:
-        return datetime.strptime(landing.identity(segment) + "+0000", "%Y%m%dT%H%M%S%fZ%z")
+        return landing.began(segment)
     except ValueError:
         return None

@@ -1,10 +1,11 @@
 """What the operator decides: the one place where the environment is read, checked once, then frozen."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
+
+from receiver import landing
 
 MIB = 1 << 20
 
@@ -39,12 +40,8 @@ class Settings:
         return self.home / "run"
 
     def free_floor(self) -> int:
-        """Free bytes below which nothing more is accepted: by default the smaller of 64 MiB and 5 % of the
-        file system. Raises OSError when the home folder cannot be looked at."""
-        if self.min_free_bytes is not None:
-            return self.min_free_bytes
-        disk = os.statvfs(self.home)
-        return min(64 * MIB, disk.f_blocks * disk.f_frsize // 20)
+        """Free bytes below which nothing more is accepted. Raises OSError when the home cannot be looked at."""
+        return landing.free_floor(self.home, self.min_free_bytes)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import duckdb
 import pytest
 
-from pipelines import cli, contract, dictionary
+from pipelines import cli, contract, dictionary, settings
 from pipelines.contract import ANSWER_TYPES, FIELDS
 from pipelines.history import bring_in
 from pipelines.warehouse import Warehouse
@@ -182,7 +182,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
         "variable", "default", "meaning")}  # fmt: skip
     defaults = Settings().as_environ()
     assert documented == {name: defaults.get(name, "") for name in documented}
-    assert set(documented) == {f"KOBRA_{name.upper()}" for name in Settings.__dataclass_fields__}
+    ours = settings.Settings.__dataclass_fields__.keys() - {"sample_key"}  # which is explained below the table
+    assert set(documented) == {f"KOBRA_{name.upper()}" for name in Settings.__dataclass_fields__.keys() | ours}
 
 
 def test_every_variable_that_the_code_reads_is_in_the_readme() -> None:

@@ -1,0 +1,348 @@
+"""Look for what is set up wrong before it hurts: one finding a line, with its remedy. Changes nothing."""
+
+import fcntl
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from shlex import quote
+from time import time
+from typing import NamedTuple
+
+from pipelines.faults import FaultError
+from pipelines.settings import Settings
+from pipelines.warehouse import LEFTOVERS, Warehouse
+from receiver import landing
+
+LOCK_FILE = Path(__file__).parents[1] / "requirements.lock"
+_MOUNTS = Path("/proc/self/mountinfo")
+_IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+# Locks and syncs promise less there than the receiver and the warehouse need.
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "gpfs", "virtiofs"}
+_IN_MEMORY = {"tmpfs", "ramfs"}
+_FEWEST_INODES = 10_000
+_SKEW_S = 120  # how far ahead of the clock a file's time of change may be
+_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # before that there was no kobra-visits
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_NAMED = 3  # files, of many
+_MAIN = ("duckdb", "dlt", "dbt-core", "dbt-duckdb")  # told when all is well
+
+
+class Finding(NamedTuple):
+    """What a check found; a remedy stands in `told` when it is not well."""
+
+    check: str
+    is_well: bool
+    told: str
+
+    def line(self) -> str:
+        """For the screen."""
+        return f"{'ok' if self.is_well else 'WRONG':6}{self.check:14}{self.told}"
+
+
+def examine(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
+    """Every check, in the order in which a person would mend things."""
+    home = warehouse.home
+    yield from _configuration()
+    place = _home(home)
+    yield place
+    if home.is_dir():
+        yield from _owner(home)
+        yield from _permissions(home)
+    if place.is_well:
+        yield from _mappings(home / "mappings")
+        yield from _inputs(home / "inputs")
+    yield from _clock(home)
+    yield from _disk(warehouse, settings)
+    yield from _file_system(home)
+    yield from _versions(LOCK_FILE)
+    yield from _leftovers(warehouse)
+
+
+def _well(check: str, told: str) -> Finding:
+    return Finding(check, True, told)
+
+
+def _wrong(check: str, told: str) -> Finding:
+    return Finding(check, False, told)
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def _configuration() -> Iterator[Finding]:
+    """The receiver judges its own settings, in a process of its own, by the environment that we have."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "receiver", "--check"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        told = done.stderr.strip().splitlines() or ["the receiver cannot say; try: python -m receiver --check"]
+        yield _wrong("settings", told[-1])
+        return
+    said = json.loads(done.stdout)
+    sources = ", ".join(f"{source} ({number})" for source, number in said["keys"].items())
+    if not said["weak"]:
+        yield _well("keys", f"live keys by source: {sources}")
+    for sentence in said["weak"]:
+        yield _wrong("keys", sentence)
+    if file := said["keys_file"]:
+        yield from _keys_file(Path(file))
+
+
+def _keys_file(file: Path) -> Iterator[Finding]:
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o037:
+        yield _wrong("keys file", f"others may read it or change it (mode {mode:o}): chmod 640 {quote(str(file))}")
+    else:
+        yield _well("keys file", f"mode {mode:o}")
+
+
+def _home(home: Path) -> Finding:
+    place = home.absolute()
+    if home.is_dir():
+        if os.access(home, os.R_OK | os.W_OK | os.X_OK):
+            return _well("home", str(place))
+        return _wrong(
+            "home", f"{place} may not be written to by this user: run kobra as its owner, {_owner_of(home)}"
+        )
+    above = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not above.is_dir():
+        return _wrong("home", f"{above} is no folder: let KOBRA_HOME name one")
+    if not os.access(above, os.W_OK | os.X_OK):
+        return _wrong("home", f"{place} is not there, and cannot be made in {above}: make it")
+    return _well("home", f"{place} is not there yet, and can be made")
+
+
+def _mappings(folder: Path) -> Iterator[Finding]:
+    from pipelines import mappings  # noqa: PLC0415
+
+    own = [name for name in mappings.FILES if (folder / name).exists()]
+    try:
+        mappings.read(folder)
+    except FaultError as why:
+        for sentence in str(why).splitlines():
+            yield _wrong("mappings", sentence)
+    except OSError as why:
+        yield _wrong("mappings", f"{folder} cannot be read ({why.strerror}): let kobra read it")
+    else:
+        yield _well("mappings", f"your own: {', '.join(own)}" if own else "the starting set")
+
+
+def _inputs(folder: Path) -> Iterator[Finding]:
+    import duckdb  # noqa: PLC0415
+
+    from pipelines import flatten, inputs  # noqa: PLC0415
+
+    for name in inputs.COLUMNS:
+        path = folder / f"{name}.csv"
+        with duckdb.connect() as connection:
+            flatten.make_tables(connection)
+            try:
+                inputs.write(connection, folder, only=name)
+            except FaultError as why:
+                yield _wrong("inputs", str(why))
+                continue
+            rows, used, refused = connection.execute(
+                f"select (select rows from inputs.files), (select count(*) from inputs.{name}),"
+                " (select count(distinct line) from inputs.rejects)"
+            ).fetchall()[0]
+        if not path.exists():
+            yield _well("inputs", f"no {path.name}")
+        elif rows and not used:
+            yield _wrong("inputs", f"{path.name}: none of {rows:,} rows can be used: see inputs.rejects after a run")
+        else:
+            yield _well("inputs", f"{path.name}: {used:,} of {rows:,} rows used, {refused:,} with a fault")
+
+
+# ---------------------------------------------------------------- files
+
+
+def _owner_of(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.stat().st_uid}"
+
+
+def _owner(home: Path) -> Iterator[Finding]:
+    """One run as root leaves files that the service cannot write to any more."""
+    owner = home.stat().st_uid
+    others = [path for path in _all(home) if path.lstat().st_uid != owner]
+    name = _owner_of(home)
+    if others:
+        yield _wrong("owner", f"{_some(others)} not owned by {name}: chown -R {name} {quote(str(home.absolute()))}")
+    elif os.geteuid() != owner:
+        yield _wrong("owner", f"home belongs to {name} and this is another user: run every kobra command as {name}")
+    else:
+        yield _well("owner", name)
+
+
+def _permissions(home: Path) -> Iterator[Finding]:
+    paths = list(_all(home))
+    open_to_others = [path for path in paths if path.lstat().st_mode & 0o077 and not path.is_symlink()]
+    if open_to_others:
+        remedy = f"chmod -R go= {quote(str(home.absolute()))}"
+        yield _wrong("permissions", f"{_some(open_to_others)} open to other users: {remedy}")
+    else:
+        yield _well("permissions", f"{len(paths):,} files and folders, for their owner alone")
+
+
+def _all(home: Path) -> Iterator[Path]:
+    yield home
+    for folder, folders, files in os.walk(home):
+        yield from (path for path in map(Path(folder).joinpath, [*folders, *files]) if os.path.lexists(path))
+
+
+def _some(paths: list[Path]) -> str:
+    named = ", ".join(str(path) for path in paths[:_NAMED])
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return f"{named}{more} {'is' if len(paths) == 1 else 'are'}"
+
+
+def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
+    """What was left behind by something that was cut short. While a run is under way, its files are no leftovers."""
+    found = False
+    torn = sorted(warehouse.raw.glob(f"*/*{landing.TORN}"))
+    if torn:
+        found = True
+        yield _wrong(
+            "leftovers",
+            f"{_some(torn)} what a killed receiver had not finished and not acknowledged: look, then delete",
+        )
+    if not _is_running(warehouse):
+        left = sorted(path for pattern in LEFTOVERS for path in warehouse.folder.glob(pattern))
+        left += sorted(warehouse.raw.glob("*/*.zst.new"))
+        if left:
+            found = True
+            yield _wrong("leftovers", f"{_some(left)} of a run that was cut short: kobra run makes that good")
+        orphans = [
+            path
+            for folder in landing.partitions(warehouse.raw)
+            for path in landing.open_in(folder)
+            if landing.is_orphan(path)
+        ]
+        if orphans:
+            found = True
+            yield _wrong("leftovers", f"{_some(orphans)} of a receiver that is gone: kobra run takes its visits in")
+    if not found:
+        yield _well("leftovers", "none")
+
+
+def _is_running(warehouse: Warehouse) -> bool:
+    try:
+        fd = os.open(warehouse.folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def _clock(home: Path) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    if not _EARLIEST < now < _LATEST:
+        yield _wrong("clock", f"it is set to {now:%Y-%m-%d}: set it right, and keep it so with NTP")
+        return
+    newest = max((path.lstat().st_mtime for path in _all(home)), default=0.0) if home.is_dir() else 0.0
+    ahead = newest - time()
+    if ahead > _SKEW_S:
+        yield _wrong(
+            "clock",
+            f"files were changed {ahead:,.0f} s in the future: the clock was set back; keep it right with NTP",
+        )
+    else:
+        yield _well("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _disk(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
+    place = next(folder for folder in (warehouse.home, *warehouse.home.absolute().parents) if folder.is_dir())
+    disk = os.statvfs(place)
+    free, floor = disk.f_bavail * disk.f_frsize, landing.free_floor(place, settings.min_free_bytes)
+    copy = warehouse.working.stat().st_size if warehouse.working.exists() else 0
+    told = f"{free >> 20:,} MiB free"
+    if free < floor:
+        yield _wrong("disk", f"{told}, and below {floor >> 20:,} MiB visits are refused: make room")
+    elif free < floor + copy:
+        yield _wrong("disk", f"{told}, and publishing writes {copy >> 20:,} MiB once more: make room")
+    else:
+        yield _well("disk", told)
+    if disk.f_files and disk.f_favail < _FEWEST_INODES:  # some file systems do not count them
+        yield _wrong("inodes", f"{disk.f_favail:,} left, every segment is a file: remove small files, or make more")
+    else:
+        yield _well("inodes", f"{disk.f_favail:,} left" if disk.f_files else "not limited")
+
+
+def _file_system(home: Path) -> Iterator[Finding]:
+    kind = _kind(home)
+    if kind in _NETWORK or kind.startswith("fuse."):
+        yield _wrong(
+            "file system", f"{kind} keeps locks and syncs otherwise than a disk: move KOBRA_HOME to a local one"
+        )
+    elif kind in _IN_MEMORY:
+        yield _wrong("file system", f"{kind} is gone when the power is: move KOBRA_HOME to a disk")
+    elif kind == "overlay" and any(map(Path.exists, _IN_CONTAINER)):
+        yield _wrong("file system", "this is the container's own, and goes with it: mount a volume at KOBRA_HOME")
+    else:
+        yield _well("file system", kind)
+
+
+def _kind(home: Path, mounts: Path = _MOUNTS) -> str:
+    """The type of the file system on which a folder is or would be."""
+    place = home.resolve()
+    kinds = {}
+    try:
+        for line in mounts.read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            at = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+            kinds[Path(at)] = after.split()[0]
+    except OSError:
+        return "unknown"
+    return next((kinds[above] for above in (place, *place.parents) if above in kinds), "unknown")
+
+
+def _versions(lock: Path) -> Iterator[Finding]:
+    """Against the versions that this was tested with."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever got this far without pip
+        yield _wrong("versions", f"Python {sys.version.split()[0]}: take 3.11 or newer")
+    if not lock.exists():
+        yield _wrong("versions", f"{lock} is gone, and with it what to compare with: install kobra-visits anew")
+        return
+    pinned: dict[str, set[str]] = {}  # several where Pythons differ
+    for name, pin in re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(), re.M):
+        pinned.setdefault(name, set()).add(pin)
+    have = {name: _installed(name) for name in pinned}
+    other = [
+        f"{name} {have[name]} (tested: {' or '.join(sorted(pins))})"
+        for name, pins in pinned.items()
+        if have[name] and have[name] not in pins
+    ]
+    missing = [name for name in _MAIN if _installed(name) is None]
+    if other or missing:
+        told = ", ".join([*other, *(f"{name} is missing" for name in missing)])
+        yield _wrong(
+            "versions", f"{told}: make setup, or pip install --require-hashes --no-deps -r requirements.lock"
+        )
+    else:
+        told = ", ".join(f"{name} {_installed(name)}" for name in _MAIN)
+        yield _well("versions", f"python {sys.version.split()[0]}, {told}")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

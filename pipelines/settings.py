@@ -1,0 +1,57 @@
+"""What the operator decides about this program: the one place where its environment is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class SettingsError(Exception):
+    """A setting that cannot work. Its text is one sentence for the operator and never contains a key."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`receiver_url`: whom to ask how the receiver does; `min_free_bytes`: its floor, None for the default."""
+
+    home: Path = Path("kobra-data")
+    receiver_url: str | None = None
+    min_free_bytes: int | None = None
+    sample_key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """The settings of an environment; what is unset or empty takes its default. Raises SettingsError."""
+
+        def given(name: str) -> str | None:
+            return environ.get(name, "").strip() or None
+
+        return cls(
+            home=Path(given("KOBRA_HOME") or cls.home).expanduser(),
+            receiver_url=_url(given("KOBRA_RECEIVER_URL")),
+            min_free_bytes=_whole(given("KOBRA_MIN_FREE_BYTES")),
+            sample_key=given("KOBRA_SAMPLE_KEY"),
+        )
+
+
+def _url(text: str | None) -> str | None:
+    """A receiver's address without a path."""
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_usable = bool(parts.hostname) and parts.scheme in {"http", "https"} and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or parts.username or parts.path not in {"", "/"} or parts.query:
+        raise SettingsError("KOBRA_RECEIVER_URL is not usable: write it as in http://127.0.0.1:8000")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _whole(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise SettingsError("KOBRA_MIN_FREE_BYTES is not usable: set it to a whole number of bytes.")
+    return int(text)
