@@ -469,6 +469,13 @@ def _recover(path: Path) -> Recovered | None:
     if not _lock(fd) or not _still_named(path, fd):
         os.close(fd)
         return None
+    if any(path.with_name(identity(path) + ending).exists() for ending in (CLOSED, COMPRESSED)):
+        # An older copy of what was closed since, brought back by a backup: it holds nothing more.
+        torn = os.fstat(fd).st_size
+        path.rename(path.with_name(identity(path) + TORN))
+        sync_folder(path.parent)
+        os.close(fd)
+        return Recovered(identity(path), torn)
     try:
         whole = _whole_length(path)
         torn = os.fstat(fd).st_size - whole
