@@ -105,6 +105,14 @@ def test_what_the_readme_says_to_type_works(shown: Shown, block: Block) -> None:
     assert run(shown.folder, block.language, block.text).strip()
 
 
+def test_what_the_page_on_clients_says_to_write_works(shown: Shown) -> None:
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*) tested\n(.*?)^```$", page, re.M | re.S)
+    assert blocks
+    for language, text in blocks:
+        assert run(shown.folder, language, text).strip()
+
+
 def test_the_readme_has_blocks_to_test() -> None:
     assert {block.language for block in TESTED} == {"sh", "sql", "python"}
     assert {mark for _, mark, _ in BLOCKS} == {"", "tested", "tested with a receiver", "printed by kobra demo"}
