@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -20,10 +21,6 @@ _PROBE_EVERY_S = 1.0
 _LOOK_EVERY_S = 0.1  # at free space, as long as all is well
 
 
-class NotStoredError(Exception):
-    """A delivery is not on disk, and must not be acknowledged."""
-
-
 class Batch:
     """Deliveries that will share one sync, as lines of one or, across midnight, two UTC days.
 
@@ -34,11 +31,11 @@ class Batch:
 
     def __init__(self) -> None:
         self.days: list[tuple[str, list[bytes]]] = []
-        self.done: list[asyncio.Future[None]] = []
+        self.done: list[Callable[[bool], None]] = []
         self.outcomes: list[str] = []
         self.size = 0
 
-    def add(self, delivery: Delivery, outcome: str, done: asyncio.Future[None]) -> None:
+    def add(self, delivery: Delivery, outcome: str, done: Callable[[bool], None]) -> None:
         day = delivery.received_at[:10]
         if not self.days or self.days[-1][0] != day:
             self.days.append((day, []))
@@ -72,13 +69,12 @@ class Commits:
         self._thread = Thread(target=self._run, name="commits", daemon=True)
         self._thread.start()
 
-    def land(self, delivery: Delivery, outcome: str) -> asyncio.Future[None]:
-        """A future that is done when the delivery is synced, or raises NotStoredError. `outcome` is for counting."""
-        done: asyncio.Future[None] = self._loop.create_future()
+    def land(self, delivery: Delivery, outcome: str, done: Callable[[bool], None]) -> None:
+        """Call `done` when the delivery is synced, with True, or is not stored and must not be acknowledged, with
+        False. `outcome` is for counting."""
         if not self._waiting.done and not self._in_flight:
             self._loop.call_soon(self._commit)
         self._waiting.add(delivery, outcome, done)
-        return done
 
     def why_not_ready(self) -> str | None:
         """Why nothing can be stored now, as a code; None when it can."""
@@ -104,15 +100,13 @@ class Commits:
 
     def _answer(self, batch: Batch, why: Exception | None, seconds: float) -> None:
         self._in_flight = False
-        for done in batch.done:
-            if done.done():  # its request was cancelled
-                continue
-            if why is None:
-                done.set_result(None)
-            else:
-                done.set_exception(NotStoredError())
-        self._commit()
+        self._commit()  # so that the disk is busy meanwhile
         self._count(batch, why, seconds)
+        for done in batch.done:
+            try:
+                done(why is None)
+            except Exception:  # the outermost edge: the others in the batch must hear, whatever happened to one
+                log.exception("unexpected")
 
     def _count(self, batch: Batch, why: Exception | None, seconds: float) -> None:
         metrics = self._metrics
