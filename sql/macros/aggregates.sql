@@ -27,7 +27,3 @@
     {%- endset -%}
     2 * 6371008.8 * asin(case when {{ half_chord }} > 1 then 1 else {{ half_chord }} end)
 {%- endmacro %}
-
-{# A list of the values, in no order, and one row per element of such a list. #}
-{% macro collected(value) -%} list({{ value }}) {%- endmacro %}
-{% macro each(list) -%} unnest({{ list }}) {%- endmacro %}
