@@ -30,31 +30,52 @@ formed as (
             and time_zones.time_zone_raw is not distinct from asked.time_zone_raw
 ),
 
+tallied as (
+    select
+        source,
+        visit_id,
+        {{ bag_hash(['form_id', 'value is null']) }} as checklist,
+        count(parse_ok) as answers_tested,
+        count(*) filter (where not parse_ok) as answers_unparsed
+    from formed
+    group by source, visit_id
+),
+
 read as (
     select
         source,
         visit_id,
         position,
-        form_id,
         role,
-        value,
-        parse_ok,
         case when value_type = 'bool' then {{ read_bool('value') }} end as bool_value,
         case when value_type = 'money' then {{ read_money('value') }} end as money_value,
         case when value_type = 'date' then {{ read_date('value', 'time_zone') }} end as date_value,
         case when value_type = 'time' then {{ read_time('value') }} end as time_value,
         case when value_type in ('code', 'text') then {{ not_blank('value') }} end as text_value
     from formed
+    where role is not null and value is not null
+),
+
+played as (
+    select
+        source,
+        visit_id,
+        {% for role, value in roles().items() %}
+        {{ first_by(value ~ '_value', 'position') }} filter (where role = '{{ role }}')
+            as {{ role }}{{ "," if not loop.last }}
+        {% endfor %}
+    from read
+    group by source, visit_id
 )
 
 select
-    source,
-    visit_id,
-    {% for role, value in roles().items() %}
-    {{ first_by(value ~ '_value', 'position') }} filter (where role = '{{ role }}') as {{ role }},
+    tallied.source,
+    tallied.visit_id,
+    {% for role in roles() %}
+    played.{{ role }},
     {% endfor %}
-    {{ bag_hash(['form_id', 'value is null']) }} as checklist,
-    count(parse_ok) as answers_tested,
-    count(*) filter (where not parse_ok) as answers_unparsed
-from read
-group by source, visit_id
+    tallied.checklist,
+    tallied.answers_tested,
+    tallied.answers_unparsed
+from tallied
+left join played on played.source = tallied.source and played.visit_id = tallied.visit_id
