@@ -52,8 +52,9 @@ bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver i
 torture: export KOBRA_TORTURE_CYCLES := 200
 torture: export KOBRA_KILLS := 60
 torture: export KOBRA_EXAMPLES := 2000
+torture: export KOBRA_STREAMS := 30
 torture: setup  ## kill, damage and shuffle much more often than make test does
-	$(BIN)/python -m pytest $$(grep -rlE 'KOBRA_(TORTURE_CYCLES|KILLS|EXAMPLES)' tests --include='test_*.py')
+	$(BIN)/python -m pytest $$(grep -rlE 'KOBRA_(TORTURE_CYCLES|KILLS|EXAMPLES|STREAMS)' tests --include='test_*.py')
 
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \
