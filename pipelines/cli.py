@@ -131,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", "see it all work on invented visits", _demo)
     demo.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
 
+    dashboard = command("dashboard", "show the published file as a web app, in English and Spanish", _dashboard)
+    dashboard.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    dashboard.add_argument("--port", type=int, default=8700, help="port (default %(default)s)")
+    dashboard.add_argument("--password", help="ask for it; default: the environment's KOBRA_DASHBOARD_PASSWORD")
+
     export = command("export", "write published tables as Parquet, CSV or XLSX", _export)
     export.add_argument(
         "tables", nargs="*", metavar="TABLE", help="such as visits or kobra.answers (default all marts)"
@@ -202,6 +207,15 @@ def _serve(_home: Path, options: argparse.Namespace) -> int:
     # The receiver is a program of its own that loads nothing of this one.
     flags = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "receiver", *flags])
+
+
+def _dashboard(home: Path, options: argparse.Namespace) -> int:
+    # A program of its own as well: it reads the published file, and imports nothing of this one.
+    os.environ["KOBRA_HOME"] = str(home.absolute())
+    if options.password is not None:
+        os.environ["KOBRA_DASHBOARD_PASSWORD"] = options.password
+    flags = ["--host", options.host, "--port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "notebooks", *flags])
 
 
 def _run(home: Path, options: argparse.Namespace) -> int:

@@ -1,0 +1,108 @@
+"""The dashboard: what the published file says, in English and Spanish. `kobra dashboard` serves it."""
+
+import marimo
+
+app = marimo.App(width="full", app_title="Kobra", css_file="dashboard.css")
+
+
+@app.cell
+def _():
+    import marimo as mo
+
+    from notebooks import filters, published
+    from notebooks.figures import escape
+    from notebooks.pages import PAGES
+    from notebooks.view import View
+    from notebooks.words import LANGUAGES, Words
+
+    return LANGUAGES, PAGES, View, Words, escape, filters, mo, published
+
+
+@app.cell
+def _(mo, published):
+    # All readers share what is open; what one of them chose is theirs.
+    place = published.SHARED.at(published.path())
+    kept = {}
+    current, put_current = mo.state(place.stamp())
+    language, put_language = mo.state(str(mo.query_params().get("lang") or "en"))
+    page, put_page = mo.state(str(mo.query_params().get("page") or "outcomes"))
+    return current, kept, language, page, place, put_current, put_language, put_page
+
+
+@app.cell
+def _(mo):
+    look = mo.ui.refresh(default_interval="2s")
+    return (look,)
+
+
+@app.cell
+def _(look, place, put_current, seen):
+    look.value
+    if place.stamp() != seen[0]:
+        seen[0] = place.stamp()
+        put_current(seen[0])
+
+
+@app.cell
+def _(place):
+    seen = [place.stamp()]
+    return (seen,)
+
+
+@app.cell
+def _(LANGUAGES, PAGES, Words, language, mo, page, put_language, put_page):
+    words = Words(language())
+    languages = mo.ui.radio(
+        {name: code for code, name in LANGUAGES.items()},
+        LANGUAGES[words.language],
+        inline=True,
+        on_change=put_language,
+    )
+    shown = page() if page() in PAGES else "outcomes"
+    menu = mo.ui.tabs(
+        {words(name): "" for name in PAGES},
+        value=words(shown),
+        on_change=lambda label: put_page({words(name): name for name in PAGES}[label]),
+    )
+    return languages, menu, shown, words
+
+
+@app.cell
+def _(current, filters, kept, place, words):
+    # A new file makes this cell, and with it the page, run again.
+    snapshot = place.now() if current() else None
+    chosen = filters.controls(snapshot, words, kept) if snapshot else None
+    return chosen, snapshot
+
+
+@app.cell
+def _(PAGES, View, chosen, filters, mo, shown, snapshot, words):
+    view, controls = None, None
+    if snapshot:
+        as_of = snapshot.row("select as_of from w.meta.build")["as_of"]
+        view = View(snapshot, words, filters.values(chosen.value, as_of))
+        controls = mo.ui.dictionary(PAGES[shown].controls(view))
+    return controls, view
+
+
+@app.cell
+def _(PAGES, chosen, controls, escape, languages, look, menu, mo, shown, snapshot, view, words):
+    def _frame():
+        head = mo.Html(
+            f'<div class="kobra-head" data-language="{words.language}" data-page="{shown}"'
+            f' data-stamp="{snapshot.stamp.changed_ns if snapshot else ""}">'
+            f"<h1>{escape(words('title'))}</h1></div>"
+        )
+        top = mo.hstack([head, mo.hstack([languages, look], gap=1)], justify="space-between", align="center")
+        if not snapshot:
+            return [top, mo.md(words("nothing_published"))]
+        picked = mo.hstack(
+            [*chosen.elements.values(), *controls.elements.values()], justify="start", wrap=True, gap=1
+        )
+        return [top, menu, picked, PAGES[shown].show(view, controls.value)]
+
+    mo.vstack(_frame(), gap=0.8)
+
+
+if __name__ == "__main__":
+    app.run()
