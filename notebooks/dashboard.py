@@ -22,54 +22,37 @@ def _():
 def _(mo, published):
     # All readers share what is open; what one of them chose is theirs.
     place = published.SHARED.at(published.path())
-    kept = {}
-    current, put_current = mo.state(place.stamp())
+    kept, seen = {}, [place.stamp()]
+    current, put_current = mo.state(seen[0])
     language, put_language = mo.state(str(mo.query_params().get("lang") or "en"))
     page, put_page = mo.state(str(mo.query_params().get("page") or "outcomes"))
-    return current, kept, language, page, place, put_current, put_language, put_page
-
-
-@app.cell
-def _(mo):
-    look = mo.ui.refresh(default_interval="2s")
-    return (look,)
-
-
-@app.cell
-def _(look, place, put_current, seen):
-    look.value
-    if place.stamp() != seen[0]:
-        seen[0] = place.stamp()
-        put_current(seen[0])
-
-
-@app.cell
-def _(place):
-    seen = [place.stamp()]
-    return (seen,)
+    return current, kept, language, page, place, put_current, put_language, put_page, seen
 
 
 @app.cell
 def _(LANGUAGES, PAGES, Words, language, mo, page, put_language, put_page):
     words = Words(language())
-    languages = mo.ui.radio(
-        {name: code for code, name in LANGUAGES.items()},
-        LANGUAGES[words.language],
-        inline=True,
-        on_change=put_language,
-    )
     shown = page() if page() in PAGES else "outcomes"
-    menu = mo.ui.tabs(
-        {words(name): "" for name in PAGES},
-        value=words(shown),
-        on_change=lambda label: put_page({words(name): name for name in PAGES}[label]),
+
+    def _turn_to(label):
+        name = {words(name): name for name in PAGES}[label]
+        put_page(name)
+        mo.query_params().set("page", name)  # so that the address can be kept, and sent to others
+
+    def _speak(code):
+        put_language(code)
+        mo.query_params().set("lang", code)
+
+    menu = mo.ui.tabs({words(name): "" for name in PAGES}, value=words(shown), on_change=_turn_to)
+    languages = mo.ui.radio(
+        {name: code for code, name in LANGUAGES.items()}, LANGUAGES[words.language], inline=True, on_change=_speak
     )
     return languages, menu, shown, words
 
 
 @app.cell
 def _(current, filters, kept, place, words):
-    # A new file makes this cell, and with it the page, run again.
+    # A new file makes this cell run again, and with it everything below.
     snapshot = place.now() if current() else None
     chosen = filters.controls(snapshot, words, kept) if snapshot else None
     return chosen, snapshot
@@ -86,22 +69,44 @@ def _(PAGES, View, chosen, filters, mo, shown, snapshot, words):
 
 
 @app.cell
-def _(PAGES, chosen, controls, escape, languages, look, menu, mo, shown, snapshot, view, words):
-    def _frame():
-        head = mo.Html(
-            f'<div class="kobra-head" data-language="{words.language}" data-page="{shown}"'
-            f' data-stamp="{snapshot.stamp.changed_ns if snapshot else ""}">'
-            f"<h1>{escape(words('title'))}</h1></div>"
+def _(PAGES, chosen, controls, escape, languages, menu, mo, shown, snapshot, view, words):
+    def _head():
+        stamp, said = "", ""
+        if snapshot:
+            stamp = snapshot.stamp.changed_ns
+            said = words("published").format(at=f"{snapshot.stamp.published_at:%Y-%m-%d %H:%M}", day=view.as_of)
+        return mo.Html(
+            f'<div class="kobra-head" data-language="{words.language}" data-page="{shown}" data-stamp="{stamp}">'
+            f'<h1>{escape(words("title"))}</h1><span class="kobra-note">{escape(said)}</span></div>'
         )
-        top = mo.hstack([head, mo.hstack([languages, look], gap=1)], justify="space-between", align="center")
+
+    def _frame():
+        top = mo.hstack([_head(), languages], justify="space-between", align="center")
         if not snapshot:
             return [top, mo.md(words("nothing_published"))]
-        picked = mo.hstack(
-            [*chosen.elements.values(), *controls.elements.values()], justify="start", wrap=True, gap=1
-        )
+        offered = [chosen.elements[name] for name in PAGES[shown].FILTERS] + list(controls.elements.values())
+        picked = mo.hstack(offered, justify="start", wrap=True, gap=1)
         return [top, menu, picked, PAGES[shown].show(view, controls.value)]
 
     mo.vstack(_frame(), gap=0.8)
+    return
+
+
+@app.cell
+def _(mo):
+    # By itself, at the end: a cell that shows it runs again whenever it looks.
+    look = mo.ui.refresh(default_interval="3s")
+    look
+    return (look,)
+
+
+@app.cell
+def _(look, place, put_current, seen):
+    look.value
+    if place.stamp() != seen[0]:
+        seen[0] = place.stamp()
+        put_current(seen[0])
+    return
 
 
 if __name__ == "__main__":

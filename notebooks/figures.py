@@ -1,7 +1,7 @@
 """Numbers for people: cards and tables in which every number says what it means and what it was counted over."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date
 from decimal import Decimal
 from html import escape
 from typing import Any, NamedTuple
@@ -11,14 +11,24 @@ from notebooks.words import Words
 Row = Mapping[str, Any]
 Definitions = Mapping[tuple[str, str], str]
 
-_MINUS, _NBSP = "\u2212", "\u00a0"
+_NBSP = "\u00a0"
+
+
+_FORMS: Mapping[str, Callable[[Any], str]] = {
+    "count": lambda value: f"{value:,}",
+    "rate": lambda value: f"{value * 100:,.1f}{_NBSP}%",
+    "money": lambda value: f"{Decimal(value):,.0f}",
+    "number": lambda value: f"{value:,.1f}",
+    "date": date.isoformat,
+    "instant": lambda value: f"{value.astimezone(UTC):%Y-%m-%d %H:%M}",
+}
 
 
 class Figure(NamedTuple):
     """A column of an answer: how it is shown, the column of marts that defines it, what it is a ratio of."""
 
     name: str
-    kind: str = "count"  # count, rate, money, number, text, date, instant
+    kind: str = "count"  # one of _FORMS, code or text
     defined: str = ""  # table.column of marts; else the page's own words say what it is
     of: tuple[str, str] | None = None
 
@@ -26,18 +36,12 @@ class Figure(NamedTuple):
 def shown(value: Any, kind: str, words: Words) -> str:
     """A value as people read it. What is not known is said, and never 0."""
     if value is None:
-        return words("unknown") if kind in {"text", "date", "instant"} else words("not_measurable")
-    if kind == "rate":
-        return f"{value * 100:,.1f}{_NBSP}%"
-    if kind == "money":
-        return f"{Decimal(value):,.0f}"
-    if kind == "number":
-        return f"{value:,.1f}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, date | time):
-        return value.isoformat() if isinstance(value, date) else f"{value:%H:%M}"
-    return f"{value:,}" if kind == "count" else str(value)
+        return words("unknown" if kind in {"text", "code", "date", "instant"} else "not_measurable")
+    if kind in _FORMS:
+        return _FORMS[kind](value)
+    if kind == "code":
+        return words.of_code(value)
+    return str(value)
 
 
 def meaning(figure: Figure, row: Row | None, words: Words, definitions: Definitions) -> str:
@@ -63,7 +67,7 @@ def card(figure: Figure, row: Row, words: Words, definitions: Definitions, befor
     return (
         f'<div class="kobra-card" tabindex="0" data-figure="{figure.name}" data-value="{_raw(value)}">'
         f'<div class="kobra-label">{escape(words(figure.name))}</div>'
-        f'<div class="kobra-value{" kobra-none" if value is None else ""}">'
+        f'<div class="kobra-value{_look(figure, value)}">'
         f"{escape(shown(value, figure.kind, words))}</div>{change}"
         f'<div class="kobra-tip" role="tooltip">{told}</div></div>'
     )
@@ -74,6 +78,10 @@ def cards(
 ) -> str:
     inside = "".join(card(figure, row, words, definitions, before) for figure in figures)
     return f'<div class="kobra-cards">{inside}</div>'
+
+
+def _look(figure: Figure, value: Any) -> str:
+    return " kobra-none" if value is None else " kobra-when" if figure.kind == "instant" else ""
 
 
 def _raw(value: Any) -> str:
@@ -121,7 +129,7 @@ def table(
 
 
 def _side(column: Figure) -> str:
-    return "kobra-left" if column.kind in {"text", "date", "instant"} else "kobra-right"
+    return "kobra-left" if column.kind in {"text", "code", "date", "instant"} else "kobra-right"
 
 
 def _line(columns: Sequence[Figure], row: Row, words: Words, definitions: Definitions, grey: str) -> str:
@@ -130,7 +138,7 @@ def _line(columns: Sequence[Figure], row: Row, words: Words, definitions: Defini
         value = row[column.name]
         told = escape(meaning(column, row, words, definitions)) if column.kind not in {"text", "date"} else ""
         title = f' title="{told}"' if told else ""
-        text = words.of_code(value) if column.kind == "code" else shown(value, column.kind, words)
+        text = shown(value, column.kind, words)
         faint = " kobra-none" if value is None else ""
         cells.append(f'<td class="{_side(column)}{faint}" data-value="{_raw(value)}"{title}>{escape(text)}</td>')
     back = ' class="kobra-grey"' if grey and row[grey] else ""

@@ -77,8 +77,10 @@ def _agents(snapshot: Snapshot) -> dict[str, str]:
         select concat(source, '/', agent_key) as key,
             concat(
                 coalesce(agent_name, agent_key),
-                if(count(*) over (partition by coalesce(agent_name, agent_key)) > 1, concat(' (', source, '/', agent_key, ')'), '')
+                if(count(*) over same_name > 1, concat(' (', source, '/', agent_key, ')'), '')
             ) as label
-        from agents order by label
+        from agents where agent_key is not null
+        window same_name as (partition by coalesce(agent_name, agent_key))
+        order by label
     """)
     return {row["label"]: row["key"] for row in found}

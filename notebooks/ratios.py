@@ -10,7 +10,8 @@ def ratio(numerator: str, denominator: str) -> str:
 
 def low95(hits: str, tried: str) -> str:
     """Lower end of the 95 % interval of a proportion (Wilson 1927), as the marts compute it."""
+    k, n = f"({hits})", f"({tried})"
     return (
-        f"case when {tried} > 0 then greatest(0.0, ({hits} + {_Z * _Z / 2} - {_Z} * sqrt({hits} * ({tried} - {hits})"
-        f" / cast({tried} as double) + {_Z * _Z / 4})) / ({tried} + {_Z * _Z})) end"
+        f"case when {n} > 0 then greatest(0.0, ({k} + {_Z * _Z / 2} - {_Z} * sqrt({k} * ({n} - {k})"
+        f" / cast({n} as double) + {_Z * _Z / 4})) / ({n} + {_Z * _Z})) end"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import marimo as mo
 
-from notebooks import figures
+from notebooks import figures, sheets
 from notebooks.figures import Figure, Row
 from notebooks.published import Snapshot
 from notebooks.words import Words
@@ -51,6 +51,16 @@ class View:
 
     def note(self, name: str, **more: object) -> mo.Html:
         return mo.Html(f'<p class="kobra-note">{figures.escape(self.words(name).format(**more))}</p>')
+
+    def download(self, names: Mapping[str, str], rows: Sequence[Row], stem: str) -> mo.Html:
+        """A button for a CSV of the rows, with the day as of which they hold in its name."""
+        button = mo.download(
+            sheets.csv_bytes(names, rows),
+            filename=f"{stem}-{self.as_of}.csv",
+            mimetype="text/csv",
+            label=self.words("download"),
+        )
+        return mo.hstack([button], justify="start")
 
     def chart(self, drawn: alt.Chart | alt.LayerChart | alt.FacetChart, **size: Any) -> mo.Html:
         """A chart in the reader's language, without the menu that would open Vega's editor on the web."""

@@ -10,7 +10,7 @@ LANGUAGES = {"en": "English", "es": "Español"}
 _WORDS: dict[str, tuple[str, str]] = {
     # the frame
     "title": ("Kobra visits", "Visitas Kobra"),
-    "published": ("Published", "Publicado"),
+    "published": ("Published {at} UTC, as of {day}", "Publicado {at} UTC, al {day}"),
     "nothing_published": (
         "Nothing is published yet. Run `kobra run`: this page then fills by itself.",
         "Aún no hay nada publicado. Ejecute `kobra run`: esta página se llena sola.",

@@ -8,7 +8,9 @@ import marimo as mo
 
 from notebooks.figures import Figure
 from notebooks.ratios import low95, ratio
-from notebooks.view import OF_AGENTS, OF_PRODUCTS, OF_SOURCES, View
+from notebooks.view import OF_AGENTS, OF_SOURCES, View
+
+FILTERS = ("days", "sources", "agents")
 
 _FLAGS = (
     "gps_missing", "gps_emulator_default", "negative_duration", "too_short", "too_long", "clock_skew", "late_arrival",
@@ -67,10 +69,10 @@ _AGENTS = f"""
 _FOUND = f"""
     select {", ".join(f"count(*) filter ({flag}) as {flag}, count({flag}) as {flag}_tested" for flag in _FLAGS)}
     from visit_quality
-    where exists (
-        select 1 from visits as v where v.source = visit_quality.source and v.visit_id = visit_quality.visit_id and {OF_PRODUCTS}
-    ) and {OF_SOURCES} and {OF_AGENTS} and local_date between $since and $until
+    where {OF_SOURCES} and {OF_AGENTS} and local_date between $since and $until
 """
+
+_ENOUGH = f"select max(min_visits_heatmap) as visits from w.staging.settings_by_source where {OF_SOURCES}"
 
 _COLUMNS = (
     Figure("rank", "text"),
@@ -115,8 +117,8 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         Figure("failed_rate", "rate", of=("failed", "tested")),
     )
     return mo.vstack([
-        view.note("agents_note", enough=view.row("select max(min_visits_heatmap) as n from w.staging.settings_by_source")["n"]),
-        _scatter(view, rows),
+        view.note("agents_note", enough=view.row(_ENOUGH)["visits"]),
+        _scatter(view, [row for row in rows if row["is_ranked"]]),
         view.title("ranking"),
         view.table(_COLUMNS, ranked, "agents", grey="too_few"),
         view.title("quality_flags"),
@@ -127,7 +129,7 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
 def _scatter(view: View, rows: list[dict[str, Any]]) -> object:
     words = view.words
     names = ("agent", "visits", "visits_per_day", "productive_rate", "productive_low95", "doubtful_rate")
-    points = [{name: row[name] for name in names} | {"enough": row["is_ranked"]} for row in rows]
+    points = [{name: row[name] for name in names} for row in rows]
     drawn = (
         alt.Chart(alt.Data(values=points))
         .mark_circle(opacity=0.85)
@@ -136,12 +138,8 @@ def _scatter(view: View, rows: list[dict[str, Any]]) -> object:
             y=alt.Y("productive_rate:Q", title=words("productive_rate"), axis=alt.Axis(format=".0%"),
                     scale=alt.Scale(zero=False, nice=True)),
             size=alt.Size("visits:Q", title=words("visits"), scale=alt.Scale(range=[40, 400])),
-            color=alt.condition(
-                "datum.enough",
-                alt.Color("doubtful_rate:Q", title=words("doubtful_rate"), scale=alt.Scale(scheme="orangered"),
-                          legend=alt.Legend(format=".0%")),
-                alt.value("#c9ccd1"),
-            ),
+            color=alt.Color("doubtful_rate:Q", title=words("doubtful_rate"), legend=alt.Legend(format=".0%"),
+                            scale=alt.Scale(scheme="orangered")),
             tooltip=[
                 alt.Tooltip("agent:N", title=words("agent")),
                 alt.Tooltip("visits:Q", title=words("visits"), format=","),

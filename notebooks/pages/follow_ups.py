@@ -5,10 +5,11 @@ from typing import Any
 
 import marimo as mo
 
-from notebooks import sheets
 from notebooks.figures import Figure
 from notebooks.ratios import ratio
 from notebooks.view import CHOSEN, View
+
+FILTERS = ("days", "sources", "products", "agents")
 
 _AHEAD_DAYS, _BACK_DAYS = 7, 30
 _STANDS = f"""
@@ -78,9 +79,6 @@ def show(view: View, chosen: Mapping[str, Any]) -> object:
         view.cards(_FIGURES, view.row(_PERIOD), view.row(_BEFORE)),
         view.title("work_list"),
         view.note("work_list_note", back=_BACK_DAYS, ahead=_AHEAD_DAYS),
-        mo.download(
-            sheets.csv_bytes(names, work), filename=f"follow-ups-{view.as_of}.csv", mimetype="text/csv",
-            label=view.words("download"),
-        ),
+        view.download(names, work, "follow-ups"),
         view.table(LIST_COLUMNS, work, "work_list"),
     ])  # fmt: skip

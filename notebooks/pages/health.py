@@ -1,7 +1,6 @@
 """Whether the numbers can be trusted: how fresh they are, what was rejected, what nothing maps, what drifts."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import marimo as mo
@@ -9,6 +8,8 @@ import marimo as mo
 from notebooks.figures import Figure
 from notebooks.ratios import ratio
 from notebooks.view import OF_SOURCES, View
+
+FILTERS = ("days", "sources")
 
 _FRESH = """
     select (select max(received_at) from w.kobra.deliveries) as last_received_at,
@@ -99,7 +100,7 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         view.cards(
             [Figure(name, "instant") for name in ("published_at", "last_run_at", "last_received_at")]
             + [Figure("last_run_s", "number"), Figure("as_of_date", "date")],
-            {name: value.replace(tzinfo=None) if isinstance(value, datetime) else value for name, value in fresh.items()},
+            fresh,
         ),
         view.title("deliveries"),
         view.cards(_DELIVERED_FIGURES, view.row(_DELIVERED)),

@@ -10,6 +10,8 @@ from notebooks.figures import Figure
 from notebooks.ratios import low95, ratio
 from notebooks.view import OF_PRODUCTS, OF_SOURCES, View
 
+FILTERS = ("sources", "products")
+
 _CELLS = f"""
     select iso_dow, local_hour, sum(visits)::bigint as visits, sum(contact_known)::bigint as contact_known,
         sum(contacts)::bigint as contacts, sum(rpcs)::bigint as rpcs,
@@ -40,13 +42,14 @@ def show(view: View, chosen: Mapping[str, Any]) -> object:
     cells = view.rows(_CELLS)
     if not cells:
         return view.note("nothing_here")
+    above = "contacts" if rate == "contact_rate" else "rpcs"
     columns = (
         Figure("weekday", "text"),
         Figure("hour", "text"),
         Figure("contact_known", defined="contact_hours.contact_known"),
-        Figure(rate, "rate", f"contact_hours.{rate}", ("contacts" if rate == "contact_rate" else "rpcs", "contact_known")),
+        Figure(rate, "rate", f"contact_hours.{rate}", (above, "contact_known")),
         Figure(f"{rate}_low95", "rate", "contact_hours.contact_rate_low95" if rate == "contact_rate" else "",
-               ("contacts" if rate == "contact_rate" else "rpcs", "contact_known")),
+               (above, "contact_known")),
     )  # fmt: skip
     ranked = sorted((cell for cell in cells if cell["is_ranked"]), key=lambda cell: -cell[f"{rate}_low95"])
     best = [
@@ -64,6 +67,8 @@ def show(view: View, chosen: Mapping[str, Any]) -> object:
 def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
     words = view.words
     above = "contacts" if rate == "contact_rate" else "rpcs"
+    lows = [cell[f"{rate}_low95"] for cell in cells if cell["is_ranked"]]
+    bright = min(lows, default=0) + (max(lows, default=0) - min(lows, default=0)) * 0.6
     points = [
         {
             "weekday": words.weekday(cell["iso_dow"]),
@@ -73,6 +78,7 @@ def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
             "above": cell[above],
             "below": cell["contact_known"],
             "ranked": cell["is_ranked"],
+            "ink": ("#1d2430" if cell[f"{rate}_low95"] > bright else "white") if cell["is_ranked"] else "#8a93a1",
             "enough": words("yes") if cell["is_ranked"] else words("no"),
         }
         for cell in cells
@@ -85,7 +91,10 @@ def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
         color=alt.condition(
             "datum.ranked",
             alt.Color(
-                "low:Q", title=words("at_least"), scale=alt.Scale(scheme="viridis"), legend=alt.Legend(format=".0%")
+                "low:Q",
+                title=words("at_least"),
+                scale=alt.Scale(scheme="viridis", zero=False),
+                legend=alt.Legend(format=".0%"),
             ),
             alt.value("#e3e5e8"),
         ),
@@ -101,6 +110,7 @@ def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
     )
     numbers = base.mark_text(fontSize=11).encode(
         text=alt.Text("rate:Q", format=".0%"),
-        color=alt.condition("datum.ranked", alt.value("white"), alt.value("#9aa0a8")),
+        color=alt.Color("ink:N", scale=None),
     )
-    return view.chart(squares + numbers, width="container", height=260)
+    both = (squares + numbers).resolve_scale(color="independent")
+    return view.chart(both, width="container", height=260)

@@ -1,6 +1,7 @@
 """What came of the visits: contact, right party, promises, promises kept; by day or week, and by whom."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, time
 from typing import Any
 
 import altair as alt
@@ -11,6 +12,8 @@ from notebooks.ratios import ratio
 from notebooks.view import CHOSEN, View
 
 # One row per visit, and one per valid promise on the day on which it falls due.
+FILTERS = ("days", "sources", "products", "agents")
+
 _FACTS = f"""
     facts as (
         select source, product_id, agent_key, local_date as day,
@@ -57,6 +60,7 @@ _TREND = f"""
     select date_trunc($bucket, day)::date as day, {_MEASURES}
     from chosen where day between $since and $until group by 1 order by 1
 """
+_LABELS = 14
 _GROUPS = {
     "product": "coalesce(product_id, 0)",
     "agent": "concat(source, '/', coalesce(agent_key, ''))",
@@ -128,7 +132,11 @@ def _trend(view: View, rows: list[dict[str, Any]]) -> object:
         for figure in _RATES
         if figure.of
     ]
-    day = alt.X("day:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b", labelOverlap=True))
+    # A label under every day, or under every so many, and never two under one.
+    every = -(-len(rows) // _LABELS)
+    named = [int(datetime.combine(row["day"], time(), UTC).timestamp() * 1000) for row in rows[::every]]
+    axis = alt.Axis(values=named, format="%d %b", labelOverlap=True, grid=False)
+    day = alt.X("day:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
     told = [
         alt.Tooltip("day:T", title=words("day"), format="%Y-%m-%d", formatType="utc"),
         alt.Tooltip("figure:N", title=words("figure")),

@@ -6,10 +6,11 @@ from typing import Any
 import altair as alt
 import marimo as mo
 
-from notebooks import sheets
 from notebooks.figures import Figure
 from notebooks.ratios import ratio
 from notebooks.view import CHOSEN, View
+
+FILTERS = ("days", "sources", "products", "agents")
 
 _STATUSES = ("kept", "partial", "broken", "replaced", "open")
 _WAITING = "promise_check = 'valid' and status in ('open', 'unknown')"
@@ -53,7 +54,7 @@ _LIST = f"""
         promises.payment_method_code, promises.status
     from (from promises where {CHOSEN} and {_WAITING}) as promises
     join visits as v using (source, visit_id)
-    where promises.promise_date between date_trunc('week', $as_of::date)::date and date_trunc('week', $as_of::date)::date + 6
+    where date_trunc('week', promises.promise_date) = date_trunc('week', $as_of::date)
         or promises.promise_date < $as_of and promises.deadline >= $as_of
     order by promises.promise_date, promises.promise_amount desc nulls last, promises.account_id
 """
@@ -109,10 +110,7 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         _bars(view, cohorts),
         view.table(_COHORT_COLUMNS, cohorts, "cohorts"),
         view.title("waiting_promises"),
-        mo.download(
-            sheets.csv_bytes(names, waiting), filename=f"promises-{view.as_of}.csv", mimetype="text/csv",
-            label=view.words("download"),
-        ),
+        view.download(names, waiting, "promises"),
         view.table(LIST_COLUMNS, waiting, "waiting_promises"),
     ])  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The visits of a day as routes, drawn from their coordinates alone: kilometres from the middle of the agent's day."""
+"""The visits of a day as routes, drawn from coordinates alone: kilometres from the middle of the agent's day."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,8 @@ import marimo as mo
 
 from notebooks.figures import Figure
 from notebooks.view import CHOSEN, View
+
+FILTERS = ("days", "sources", "products", "agents")
 
 _FAR_KM, _PANELS = 60, 12
 _DAYS = f"""
@@ -26,7 +28,8 @@ _POINTS = f"""
         where {CHOSEN} and state = 'completed' and local_date = $day and agent_key is not null
         window day as (partition by source, agent_key)
     )
-    select chosen.*, (lng - mid_lng) * 111.195 * cos(radians(mid_lat)) as east_km, (lat - mid_lat) * 111.195 as north_km,
+    select chosen.*, (lng - mid_lng) * 111.195 * cos(radians(mid_lat)) as east_km,
+        (lat - mid_lat) * 111.195 as north_km,
         greatest(abs(east_km), abs(north_km)) > {_FAR_KM} as is_far,
         row_number() over (partition by chosen.source, chosen.agent_key order by start_at, visit_id) as stop,
         legs.travel_m / 1000 as leg_km, legs.travel_min, legs.speed_kmh,
@@ -99,7 +102,8 @@ def _panels(view: View, points: list[dict[str, Any]], agents: list[str]) -> obje
         color=alt.Color(
             "met:N", title=None, legend=alt.Legend(orient="top"),
             scale=alt.Scale(
-                domain=[words("contact"), words("no_contact"), words("unknown")], range=["#2e7d32", "#c62828", "#9aa0a8"]
+                domain=[words(name) for name in ("contact", "no_contact", "unknown")],
+                range=["#2e7d32", "#c62828", "#9aa0a8"],
             ),
         ),
         tooltip=[
