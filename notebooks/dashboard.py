@@ -22,32 +22,38 @@ def _():
 def _(mo, published):
     # All readers share what is open; what one of them chose is theirs.
     place = published.SHARED.at(published.path())
-    kept, seen = {}, [place.stamp()]
+    kept, seen = {"pages": {}}, [place.stamp()]
     current, put_current = mo.state(seen[0])
-    language, put_language = mo.state(str(mo.query_params().get("lang") or "en"))
-    page, put_page = mo.state(str(mo.query_params().get("page") or "outcomes"))
-    return current, kept, language, page, place, put_current, put_language, put_page, seen
+    return current, kept, place, put_current, seen
 
 
 @app.cell
-def _(LANGUAGES, PAGES, Words, language, mo, page, put_language, put_page):
-    words = Words(language())
-    shown = page() if page() in PAGES else "outcomes"
-
-    def _turn_to(label):
-        name = {words(name): name for name in PAGES}[label]
-        put_page(name)
-        mo.query_params().set("page", name)  # so that the address can be kept, and sent to others
-
-    def _speak(code):
-        put_language(code)
-        mo.query_params().set("lang", code)
-
-    menu = mo.ui.tabs({words(name): "" for name in PAGES}, value=words(shown), on_change=_turn_to)
+def _(LANGUAGES, Words, mo):
     languages = mo.ui.radio(
-        {name: code for code, name in LANGUAGES.items()}, LANGUAGES[words.language], inline=True, on_change=_speak
+        {name: code for code, name in LANGUAGES.items()},
+        LANGUAGES[Words(str(mo.query_params().get("lang"))).language],
+        inline=True,
     )
-    return languages, menu, shown, words
+    return (languages,)
+
+
+@app.cell
+def _(PAGES, Words, kept, languages, mo):
+    words = Words(languages.value)
+    asked_for = kept.get("page") or mo.query_params().get("page")
+    menu = mo.ui.tabs(
+        {words(name): "" for name in PAGES}, value=words(asked_for if asked_for in PAGES else next(iter(PAGES)))
+    )
+    return menu, words
+
+
+@app.cell
+def _(PAGES, kept, menu, mo, words):
+    kept["page"] = shown = {words(name): name for name in PAGES}[menu.value]
+    # So that the address can be kept, and sent to others.
+    mo.query_params().set("page", shown)
+    mo.query_params().set("lang", words.language)
+    return (shown,)
 
 
 @app.cell
@@ -59,17 +65,17 @@ def _(current, filters, kept, place, words):
 
 
 @app.cell
-def _(PAGES, View, chosen, filters, mo, shown, snapshot, words):
+def _(PAGES, View, chosen, filters, kept, mo, shown, snapshot, words):
     view, controls = None, None
     if snapshot:
         as_of = snapshot.row("select as_of from w.meta.build")["as_of"]
         view = View(snapshot, words, filters.values(chosen.value, as_of))
-        controls = mo.ui.dictionary(PAGES[shown].controls(view))
+        controls = mo.ui.dictionary(PAGES[shown].controls(view, kept["pages"].get(shown, {})))
     return controls, view
 
 
 @app.cell
-def _(PAGES, chosen, controls, escape, languages, menu, mo, shown, snapshot, view, words):
+def _(PAGES, chosen, controls, escape, kept, languages, menu, mo, shown, snapshot, view, words):
     def _head():
         stamp, said = "", ""
         if snapshot:
@@ -79,6 +85,9 @@ def _(PAGES, chosen, controls, escape, languages, menu, mo, shown, snapshot, vie
             f'<div class="kobra-head" data-language="{words.language}" data-page="{shown}" data-stamp="{stamp}">'
             f'<h1>{escape(words("title"))}</h1><span class="kobra-note">{escape(said)}</span></div>'
         )
+
+    if snapshot:
+        kept["pages"][shown] = controls.value
 
     def _frame():
         top = mo.hstack([_head(), languages], justify="space-between", align="center")

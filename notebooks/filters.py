@@ -9,7 +9,7 @@ import marimo as mo
 from notebooks.published import Snapshot
 from notebooks.words import Words
 
-_DAYS = 28  # shown at first
+_DAYS = 14  # shown at first
 
 
 def controls(snapshot: Snapshot, words: Words, kept: dict[str, Any]) -> mo.ui.dictionary:

@@ -22,6 +22,11 @@ OF_AGENTS = (
 CHOSEN = f"{OF_SOURCES} and {OF_PRODUCTS} and {OF_AGENTS}"
 
 
+def label_of(options: Mapping[str, Any], value: object) -> str | None:
+    """The label of a value among the options of a control; the first one where it is not among them."""
+    return next((label for label, each in options.items() if each == value), next(iter(options), None))
+
+
 @dataclass(frozen=True)
 class View:
     """One look at one published file."""

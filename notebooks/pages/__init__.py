@@ -1,5 +1,5 @@
 """The pages of the dashboard, in the order of the menu. Each names the FILTERS that bear on it,
-offers `controls` of its own and shows a `View`."""
+offers `controls` of its own, set as the reader left them, and shows a `View`."""
 
 from collections.abc import Mapping
 from types import ModuleType

@@ -91,7 +91,7 @@ _COLUMNS = (
 )
 
 
-def controls(_view: View) -> dict[str, Any]:
+def controls(_view: View, _kept: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 

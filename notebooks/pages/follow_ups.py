@@ -62,10 +62,11 @@ LIST_COLUMNS = (
 _ALSO_IN_THE_FILE = ("source", "product_id", "lat", "lng", "visit_id")
 
 
-def controls(view: View) -> dict[str, Any]:
+def controls(view: View, kept: Mapping[str, Any]) -> dict[str, Any]:
     words = view.words
     options = {words(status): status for status in ("pending", "missed", "late")}
-    return {"statuses": mo.ui.multiselect(options, [words("pending"), words("missed")], label=words("status"))}
+    chosen = kept.get("statuses", ["pending", "missed"])
+    return {"statuses": mo.ui.multiselect(options, [words(status) for status in chosen], label=words("status"))}
 
 
 def show(view: View, chosen: Mapping[str, Any]) -> object:

@@ -83,7 +83,7 @@ _DELIVERED_FIGURES = (
 )
 
 
-def controls(_view: View) -> dict[str, Any]:
+def controls(_view: View, _kept: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 

@@ -8,7 +8,7 @@ import marimo as mo
 
 from notebooks.figures import Figure
 from notebooks.ratios import low95, ratio
-from notebooks.view import OF_PRODUCTS, OF_SOURCES, View
+from notebooks.view import OF_PRODUCTS, OF_SOURCES, View, label_of
 
 FILTERS = ("sources", "products")
 
@@ -28,13 +28,9 @@ _CELLS = f"""
 _BEST = 10
 
 
-def controls(view: View) -> dict[str, Any]:
-    words = view.words
-    return {
-        "rate": mo.ui.dropdown(
-            {words(name): name for name in ("contact_rate", "rpc_rate")}, words("contact_rate"), label=words("figure")
-        )
-    }
+def controls(view: View, kept: Mapping[str, Any]) -> dict[str, Any]:
+    rates = {view.words(name): name for name in ("contact_rate", "rpc_rate")}
+    return {"rate": mo.ui.dropdown(rates, label_of(rates, kept.get("rate")), label=view.words("figure"))}
 
 
 def show(view: View, chosen: Mapping[str, Any]) -> object:

@@ -9,7 +9,7 @@ import marimo as mo
 
 from notebooks.figures import Figure
 from notebooks.ratios import ratio
-from notebooks.view import CHOSEN, View
+from notebooks.view import CHOSEN, View, label_of
 
 # One row per visit, and one per valid promise on the day on which it falls due.
 FILTERS = ("days", "sources", "products", "agents")
@@ -81,11 +81,12 @@ FIGURES = (
 _RATES = [figure for figure in FIGURES if figure.name in {"contact_rate", "rpc_rate", "ptp_per_contact", "kept_rate"}]
 
 
-def controls(view: View) -> dict[str, Any]:
-    words = view.words
+def controls(view: View, kept: Mapping[str, Any]) -> dict[str, Any]:
+    buckets = {view.words(name): name for name in ("day", "week")}
+    groups = {view.words(name): name for name in _GROUPS}
     return {
-        "bucket": mo.ui.radio({words("day"): "day", words("week"): "week"}, words("day"), inline=True),
-        "by": mo.ui.dropdown({words(name): name for name in _GROUPS}, words("product"), label=words("by")),
+        "bucket": mo.ui.radio(buckets, label_of(buckets, kept.get("bucket")), inline=True),
+        "by": mo.ui.dropdown(groups, label_of(groups, kept.get("by")), label=view.words("by")),
     }
 
 

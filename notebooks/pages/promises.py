@@ -94,7 +94,7 @@ LIST_COLUMNS = (
 )
 
 
-def controls(_view: View) -> dict[str, Any]:
+def controls(_view: View, _kept: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 

@@ -7,7 +7,7 @@ import altair as alt
 import marimo as mo
 
 from notebooks.figures import Figure
-from notebooks.view import CHOSEN, View
+from notebooks.view import CHOSEN, View, label_of
 
 FILTERS = ("days", "sources", "products", "agents")
 
@@ -43,9 +43,9 @@ _POINTS = f"""
 _REASONS = ("gps_missing", "gps_emulator_default", "impossible_speed", "same_spot", "out_of_place", "is_far")
 
 
-def controls(view: View) -> dict[str, Any]:
+def controls(view: View, kept: Mapping[str, Any]) -> dict[str, Any]:
     days = {f"{row['day']} ({row['visits']:,})": row["day"] for row in view.rows(_DAYS)}
-    return {"day": mo.ui.dropdown(days, next(iter(days), None), label=view.words("day"))}
+    return {"day": mo.ui.dropdown(days, label_of(days, kept.get("day")), label=view.words("day"))}
 
 
 def show(view: View, chosen: Mapping[str, Any]) -> object:

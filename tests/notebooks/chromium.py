@@ -72,6 +72,23 @@ class Tab:
                 raise AssertionError(f"after {seconds} s still not: {script}\n{self.text()[:2000]}\n{self.faults}")
             time.sleep(0.1)
 
+    def every(self, selector: str) -> str:
+        """An expression for the list of elements that match, those in shadow trees too."""
+        return f"""(() => {{ const roots = [document], found = [];
+            for (const root of roots) for (const each of root.querySelectorAll('*')) {{
+                if (each.shadowRoot) roots.push(each.shadowRoot);
+                if (each.matches({json.dumps(selector)})) found.push(each); }}
+            return found; }})()"""
+
+    def click(self, selector: str, text: str) -> None:
+        """Click, with the mouse, what matches and says this."""
+        found = f"{self.every(selector)}.filter(each => each.innerText.trim() === {json.dumps(text)})"
+        self.wait(f"{found}.length === 1")
+        box = f"{found}[0].getBoundingClientRect()"
+        x, y = self.run(f"(box => [box.x + box.width / 2, box.y + box.height / 2])({box})")
+        for kind in ("mousePressed", "mouseReleased"):
+            self.tell("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     def text(self) -> str:
         return str(self.run("document.body ? document.body.innerText : ''"))
 
@@ -92,7 +109,7 @@ def browser(profile: Path) -> Iterator[Tab]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             address = _address(profile / "DevToolsActivePort", process)
-            with connect(address, max_size=None, proxy=None) as wire:
+            with connect(address, max_size=None, proxy=None, close_timeout=0.2) as wire:
                 yield Tab(wire)
         finally:
             process.terminate()
