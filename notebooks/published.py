@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
+from weakref import ref
 
 import duckdb
 
@@ -89,7 +90,8 @@ class Published:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._lock = Lock()
-        self._open: Snapshot | None = None
+        # Nobody's look, nothing open: a file that was replaced, to erase somebody, must not live on in here.
+        self._open: Callable[[], Snapshot | None] = lambda: None
 
     def stamp(self) -> Stamp | None:
         """The file that is there now; None before the first."""
@@ -106,12 +108,12 @@ class Published:
         """
         with self._lock:
             stamp = self.stamp()
-            if self._open is None or stamp != self._open.stamp:
-                self._open = None
-                connection = connect(self.file)
+            snapshot = self._open()
+            if snapshot is None or stamp != snapshot.stamp:
                 # Replaced in between, its stamp is that of the older file: the next look opens it again.
-                self._open = Snapshot(connection, stamp or Stamp(0, 0, 0))
-            return self._open
+                snapshot = Snapshot(connect(self.file), stamp or Stamp(0, 0, 0))
+                self._open = ref(snapshot)
+            return snapshot
 
 
 class _Shared:

@@ -21,12 +21,13 @@ _FACTS = f"""
             is_promise as promised, is_promise and is_contact as promised_in_contact,
             if(is_promise, promise_amount, null) as promised_amount,
             validation in ('validated', 'refuted') as was_concluded, validation = 'validated' as was_validated,
-            null::boolean as was_kept, null::boolean as was_settled
+            null::boolean as was_kept, null::boolean as was_settled, false as is_open
         from visits
         union all by name
         select source, product_id, agent_key, promise_date as day,
             if(status = 'unknown', null, status = 'kept') as was_kept,
-            if(status = 'unknown', null, status in ('kept', 'partial', 'broken')) as was_settled
+            if(status = 'unknown', null, status in ('kept', 'partial', 'broken')) as was_settled,
+            status = 'open' as is_open
         from promises where promise_check = 'valid'
     ),
     chosen as (from facts where {CHOSEN})
@@ -45,6 +46,7 @@ _MEASURES = f"""
     count(*) filter (was_concluded) as concluded,
     if(count(was_settled) > 0, count(*) filter (was_kept), null) as kept,
     if(count(was_settled) > 0, count(*) filter (was_settled), null) as settled,
+    count(*) filter (is_open) as still_open,
     {ratio("contacts", "contact_known")} as contact_rate,
     {ratio("rpcs", "contact_known")} as rpc_rate,
     {ratio("promises_in_contact", "contacts")} as ptp_per_contact,
@@ -131,7 +133,8 @@ def _trend(view: View, rows: list[dict[str, Any]]) -> object:
         }
         for row in rows
         for figure in _RATES
-        if figure.of
+        # Of days whose promises are still open only the early payers are settled yet: no rate to draw.
+        if figure.of and not (figure.name == "kept_rate" and row["still_open"])
     ]
     # A label under every day, or under every so many, and never two under one.
     every = -(-len(rows) // _LABELS)
