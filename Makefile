@@ -21,7 +21,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q receiver pipelines
+	$(BIN)/python -m compileall -q receiver pipelines notebooks
 	touch $@
 
 demo: setup  ## see it all work on invented visits
@@ -52,8 +52,9 @@ bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver i
 torture: export KOBRA_TORTURE_CYCLES := 200
 torture: export KOBRA_KILLS := 60
 torture: export KOBRA_EXAMPLES := 2000
+torture: export KOBRA_STREAMS := 30
 torture: setup  ## kill, damage and shuffle much more often than make test does
-	$(BIN)/python -m pytest $$(grep -rlE 'KOBRA_(TORTURE_CYCLES|KILLS|EXAMPLES)' tests --include='test_*.py')
+	$(BIN)/python -m pytest $$(grep -rlE 'KOBRA_(TORTURE_CYCLES|KILLS|EXAMPLES|STREAMS)' tests --include='test_*.py')
 
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \
@@ -61,4 +62,4 @@ lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 
 clean:  ## remove what was made here, except collected visits (kobra-data)
 	rm -rf .venv .venv-peers build kobra-demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find receiver pipelines tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find receiver pipelines notebooks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

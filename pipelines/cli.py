@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.faults import FaultError
+from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
 from pipelines.settings import Settings, SettingsError
 from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
 from receiver import landing
@@ -61,6 +62,9 @@ def _failed(why: Exception) -> int:
     return FAILED
 
 
+_Command = Callable[[Path, argparse.Namespace], int]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kobra",
@@ -69,14 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, does: str, run: Callable[[Path, argparse.Namespace], int]) -> argparse.ArgumentParser:
+    def command(name: str, does: str, run: _Command) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".")
         added.set_defaults(command=run)
         return added
 
     serve = command("serve", "receive visits", _serve)
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    serve.add_argument("--port", type=int, default=8000, help="port (default %(default)s)")
+    _where(serve, 8000)
     serve.add_argument("--workers", type=int, default=1, help="worker processes (default %(default)s)")
 
     run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
@@ -98,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     bring_in.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON or JSON, also .gz or .zst")
     bring_in.add_argument("--source", type=_source, help="whose deliveries these are, where they do not say so")
 
+    _personal_data(command)
+
     sample = command("sample", "invent visits, the same ones for a seed", _sample)
     sample.add_argument("target", metavar="FOLDER|URL", help="folder for sample.ndjson, or a receiver's URL")
     sample.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
@@ -107,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "see it all work on invented visits", _demo)
     demo.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
+
+    dashboard = command("dashboard", "show the published file as a web app, in English and Spanish", _dashboard)
+    _where(dashboard, 8700)
+    dashboard.add_argument("--password", help="ask for it; default: the environment's KOBRA_DASHBOARD_PASSWORD")
 
     export = command("export", "write published tables as Parquet, CSV or XLSX", _export)
     export.add_argument(
@@ -126,6 +135,36 @@ def _parser() -> argparse.ArgumentParser:
 
     command("verify", "check every checksum in the raw store", _verify)
     return parser
+
+
+def _where(listening: argparse.ArgumentParser, port: int) -> None:
+    listening.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    listening.add_argument("--port", type=int, default=port, help="port (default %(default)s)")
+
+
+def _personal_data(command: Callable[[str, str, _Command], argparse.ArgumentParser]) -> None:
+    leave = command("forget", "erase a person everywhere, for good", _forget)
+    leave.description = (
+        "Erase a person from the raw store, the tables and KOBRA_HOME/exports, for good: all deliveries of every "
+        "visit with this account, or with this phone or e-mail address among its phones and e-mails. Rejected "
+        "deliveries cannot be attributed: they are searched for the id as a word, counted, and erased with "
+        "--rejects. Backups, copies elsewhere and your own files are not touched."
+    )
+    leave.add_argument("--source", type=_source, help="whose account it is; phones and addresses: of every source")
+    leave.add_argument("--account", action="append", default=[], type=_id, metavar="ID", help="externalID, as sent")
+    leave.add_argument("--phone", action="append", default=[], type=_phone, metavar="P", help="its digits count")
+    leave.add_argument("--email", action="append", default=[], type=_email, metavar="E", help="in any case")
+    leave.add_argument("--rejects", action="store_true", help="erase rejected deliveries with such an id, too")
+
+    keep = command("retain", "keep raw deliveries and personal data no longer than so many days", _retain)
+    keep.description = (
+        "Remove raw partitions older than --raw-days whole (the tables stay; what is built anew from the raw store "
+        "afterwards has less), and blank personal data in the tables of visits whose last version came in more than "
+        "--pii-days ago: client and contact names, comments, phones, e-mails, free text. The policy is remembered; "
+        "every later run blanks by it."
+    )
+    for name, what in (("--raw-days", "raw deliveries"), ("--pii-days", "personal data in the tables")):
+        keep.add_argument(name, type=_count, metavar="DAYS", help=f"how long to keep {what}")
 
 
 def _period(text: str) -> float:
@@ -154,6 +193,24 @@ def _source(text: str) -> str:
     return text
 
 
+def _id(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an account is not blank")
+    return text
+
+
+def _phone(text: str) -> str:
+    if not re.search("[0-9]", text):
+        raise argparse.ArgumentTypeError("a phone has digits")
+    return text
+
+
+def _email(text: str) -> str:
+    if "@" not in text:
+        raise argparse.ArgumentTypeError("an e-mail address has an @")
+    return text
+
+
 # ---------------------------------------------------------------- commands
 
 
@@ -161,6 +218,15 @@ def _serve(_home: Path, options: argparse.Namespace) -> int:
     # The receiver is a program of its own that loads nothing of this one.
     flags = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "receiver", *flags])
+
+
+def _dashboard(home: Path, options: argparse.Namespace) -> int:
+    # A program of its own as well: it reads the published file, and imports nothing of this one.
+    os.environ["KOBRA_HOME"] = str(home.absolute())
+    if options.password is not None:
+        os.environ["KOBRA_DASHBOARD_PASSWORD"] = options.password
+    flags = ["--host", options.host, "--port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "notebooks", *flags])
 
 
 def _run(home: Path, options: argparse.Namespace) -> int:
@@ -251,13 +317,80 @@ def _export(home: Path, options: argparse.Namespace) -> int:
 def _import(home: Path, options: argparse.Namespace) -> int:
     from pipelines.history import HistoryError, bring_in  # noqa: PLC0415
 
+    warehouse, left_out = Warehouse(home), 0
+    with warehouse.lock():
+        forgotten = Forgotten(home)
+
+        def leave_out(source: str, body: bytes) -> bool:
+            nonlocal left_out
+            goes = bool(forgotten) and forgotten.keeps_out(source, body)
+            left_out += goes
+            return goes
+
+        try:
+            done = bring_in(warehouse.raw, options.files, options.source, leave_out)
+        except HistoryError as why:
+            raise UsageError(str(why)) from why
+    print(
+        f"{done.read} deliveries read, {done.landed} landed, {done.known} known already"
+        + (f"; {left_out} more of forgotten persons left out" if left_out else "")
+    )
+    return OK
+
+
+def _forget(home: Path, options: argparse.Namespace) -> int:
+    from pipelines import erasure  # noqa: PLC0415
+
+    persons = _persons(options)
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        done = erasure.forget(warehouse, persons, _progress, rejects=options.rejects)
+    print(
+        f"erased: {done.swept.deliveries} deliveries of {done.swept.visits} visit(s) in {done.swept.segments} "
+        f"segment(s), {done.swept.leftovers} file(s) left beside segments; {done.exports} export(s) written anew"
+    )
+    if done.waiting:
+        print(f"{done.waiting} in segments that are still being written: the kobra run that loads them erases them")
+    if done.unreadable_erased:
+        print(f"{done.unreadable_erased} rejected or damaged deliveries with an id in them: erased as well")
+    elif done.unreadable:
+        print(
+            f"{done.unreadable} rejected or damaged deliveries have such an id in them and are kept, for they may be "
+            "of somebody else: --rejects erases them"
+        )
+    for name, rows in done.input_rows.items():
+        print(f"inputs/{name} is yours and still has {rows} row(s) of the account: remove them, then run this again")
+    return OK
+
+
+def _persons(options: argparse.Namespace) -> list[Known]:
+    if not (options.account or options.phone or options.email):
+        raise UsageError("say who is to be forgotten: --source with --account, or --phone, or --email")
+    if options.account and not options.source:
+        raise UsageError("two lenders may have the same account id: say whose it is with --source")
+    return [
+        *(Known("account", options.source, text) for text in options.account),
+        *(phone(text, options.source or ANY_SOURCE) for text in options.phone),
+        *(email(text, options.source or ANY_SOURCE) for text in options.email),
+    ]
+
+
+def _retain(home: Path, options: argparse.Namespace) -> int:
+    from pipelines import erasure  # noqa: PLC0415
+    from pipelines.retention import Policy  # noqa: PLC0415
+
+    if options.raw_days is None and options.pii_days is None:
+        raise UsageError("say how many days to keep: --raw-days, --pii-days, or both")
     warehouse = Warehouse(home)
     with warehouse.lock():
         try:
-            done = bring_in(warehouse.raw, options.files, options.source)
-        except HistoryError as why:
+            done = erasure.retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
+        except erasure.ContradictionError as why:
             raise UsageError(str(why)) from why
-    print(f"{done.read} deliveries read, {done.landed} landed, {done.known} known already")
+    if done.policy.pii_days:
+        print(f"personal data older than {done.policy.pii_days} days is blanked, by this and by every later run")
+    if options.raw_days:
+        print(f"{len(done.partitions)} raw partition(s) older than {options.raw_days} days removed")
     return OK
 
 
@@ -318,14 +451,15 @@ def _rejects(home: Path, options: argparse.Namespace) -> int:
 
 
 def _verify(home: Path, _options: argparse.Namespace) -> int:
-    segments = records = damaged = 0
-    for path, sound, damage in landing.verify(home / "raw"):
+    segments = records = damaged = erased = 0
+    for path, sound, damage, gone in landing.verify(home / "raw"):
         segments += 1
         records += sound
+        erased += gone
         for stretch in damage:
             damaged += stretch.records
             print(f"{path}: {stretch.records} damaged record(s) at offset {stretch.offset}")
-    print(f"{segments} segments, {records} sound records, {damaged} damaged")
+    print(f"{segments} segments, {records} sound records, {damaged} damaged" + f", {erased} erased" * bool(erased))
     return FAILED if damaged else OK
 
 

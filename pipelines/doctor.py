@@ -218,7 +218,7 @@ def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
         )
     if not _is_running(warehouse):
         left = sorted(path for pattern in LEFTOVERS for path in warehouse.folder.glob(pattern))
-        left += sorted(warehouse.raw.glob("*/*.zst.new"))
+        left += sorted(path for ending in landing.HALF_WRITTEN for path in warehouse.raw.glob(f"*/*{ending}"))
         if left:
             found = True
             yield _wrong("leftovers", f"{_some(left)} of a run that was cut short: kobra run makes that good")

@@ -21,6 +21,7 @@ create table if not exists meta.visits_built (
     source varchar, visit_id varchar, content_hash varchar, delivery_id varchar, versions bigint,
     account_lat double, account_lng double, agent_key varchar, account_id varchar, local_date date
 );
+create table if not exists meta.blanked (until timestamp with time zone);
 create table if not exists meta.runs (
     started_at timestamp with time zone, finished_at timestamp with time zone, duration_s double, as_of date,
     is_full boolean, visits_touched bigint, deliveries bigint, new_versions bigint, duplicates bigint,
@@ -67,20 +68,21 @@ def note_inputs(connection: "DuckDBPyConnection", fingerprint: str) -> None:
     connection.execute("update meta.build set inputs = ?", [fingerprint])
 
 
-def outdate(connection: "DuckDBPyConnection") -> None:
-    """Note, where marts are, that they do not hold everything that is loaded."""
-    if _is_there(connection):
-        connection.execute("update meta.build set is_finished = false")
+def outdate(connection: "DuckDBPyConnection", *, anew: bool = False) -> None:
+    """Note, where marts are, that they do not hold everything that is loaded; `anew`: that nothing of them holds."""
+    if is_built(connection):
+        connection.execute("update meta.build set is_finished = false" + ", made_as = null" * anew)
 
 
 def is_outdated(connection: "DuckDBPyConnection") -> bool:
     """Whether there are marts that do not hold everything that is loaded, or did not pass their tests."""
-    return _is_there(connection) and connection.execute(
+    return is_built(connection) and connection.execute(
         "select count(*) from meta.build where not is_finished"
     ).fetchone() != (0,)
 
 
-def _is_there(connection: "DuckDBPyConnection") -> bool:
+def is_built(connection: "DuckDBPyConnection") -> bool:
+    """Whether a build was ever begun."""
     found = "select count(*) from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
     return connection.execute(found).fetchone() == (1,)
 
@@ -108,6 +110,11 @@ def remember(connection: "DuckDBPyConnection") -> None:
     connection.execute(_REMEMBER)
 
 
+def settle(connection: "DuckDBPyConnection", fingerprint: str) -> None:
+    """Note that a build came to its end, and what history was built with."""
+    connection.execute("update meta.build set is_begun = false, made_as = ?", [fingerprint])
+
+
 def record(
     connection: "DuckDBPyConnection",
     started: datetime,
@@ -117,17 +124,21 @@ def record(
     *,
     is_full: bool,
 ) -> None:
-    """Note a run. `loaded`: deliveries, new, duplicates, rejected, segments, damaged."""
+    """Note a run, all of it or nothing: its marts hold what is loaded. `loaded`: deliveries, new, duplicates,
+    rejected, segments, damaged."""
     now = datetime.now(UTC)
     made_with = ", ".join(f"{name} {version(name)}" for name in _MADE_WITH)
     touched = connection.execute("select count(distinct (source, visit_id)) from staging.touched_visits").fetchone()
     assert touched is not None
     row: list[Any] = [started, now, (now - started).total_seconds(), as_of, is_full, touched[0], *loaded]
+    connection.execute("begin")
     connection.execute(
         f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
     )
-    connection.execute("update meta.build set is_finished = true, is_begun = false, made_as = ?", [fingerprint])
     connection.execute(
         "delete from meta.runs where finished_at not in"
         f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
     )
+    settle(connection, fingerprint)
+    connection.execute("update meta.build set is_finished = true")
+    connection.execute("commit")

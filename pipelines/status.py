@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import health, silence
+from pipelines.forgotten import Forgotten
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from receiver import landing
@@ -87,6 +88,7 @@ def _store(warehouse: Warehouse, settings: Settings) -> dict[str, Any]:
         "free_bytes": disk.f_bavail * disk.f_frsize,
         "free_floor_bytes": landing.free_floor(folder, settings.min_free_bytes),
         "publish_bytes": sum(stat.st_size for stat in _stats([warehouse.working])),
+        "erasure_unfinished": Forgotten(warehouse.home).is_unfinished,
     }
 
 
@@ -181,6 +183,8 @@ def _faults(figures: dict[str, Any]) -> Iterator[str]:
         yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
     if figures.get("damaged_records"):
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
+    if figures["erasure_unfinished"]:
+        yield "a person is erased from the raw store and not yet from what people read: `kobra run` goes on with it"
     if figures["free_bytes"] < figures["free_floor_bytes"]:
         yield "the disk is nearly full: the receiver refuses visits below its floor; make room"
     elif figures["free_bytes"] < figures["free_floor_bytes"] + figures["publish_bytes"]:

@@ -12,25 +12,24 @@ RETRY = (b"retry-after", b"5")
 
 
 class Answer(NamedTuple):
-    """A finished answer; `code` is its `error`."""
+    """A finished answer; `code` is its `error`, and `closes` ends the connection with it."""
 
     status: int
     code: str
     headers: Headers
     body: bytes
+    closes: bool = False
 
     def head(self) -> bytes:
         """Status line and headers as bytes of HTTP/1.1, open for more headers."""
         status = b"HTTP/1.1 %d %b\r\n" % (self.status, HTTPStatus(self.status).phrase.encode())
         return status + b"".join(b"%b: %b\r\n" % header for header in self.headers)
 
-    def on_the_wire(self) -> bytes:
-        """The answer as bytes of HTTP/1.1."""
-        return b"%b\r\n%b" % (self.head(), self.body)
 
-
-def problem(status: int, code: str, detail: str, *headers: tuple[bytes, bytes], close: bool = True) -> Answer:
-    """An error answer whose `detail` says what to do. `close` ends the connection with it."""
+def problem(status: int, code: str, detail: str, *headers: tuple[bytes, bytes], closes: bool = True) -> Answer:
+    """An error answer whose `detail` says what to do."""
     body = msgspec.json.encode({"error": code, "detail": detail})
-    length = (b"content-length", b"%d" % len(body))
-    return Answer(status, code, [JSON, length, *headers, *([CLOSE] if close else [])], body)
+    return Answer(status, code, [JSON, (b"content-length", b"%d" % len(body)), *headers], body, closes)
+
+
+UNEXPECTED = problem(500, "unexpected", "The receiver failed: send this again later, and look at its log.")

@@ -1,20 +1,20 @@
-"""The receiver's face: authenticate, read, land, and only then answer."""
+"""The receiver put together: the hook's parts, and beside them health, readiness and metrics on FastAPI."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from receiver.answers import JSON, RETRY, Answer, Headers, problem
-from receiver.commits import Commits, NotStoredError
-from receiver.judge import FAULTS, fault_of
+from receiver.answers import CLOSE, UNEXPECTED
+from receiver.commits import Commits
+from receiver.hook import Hook
 from receiver.keys import Keyring
-from receiver.landing import Landing, Stamps, delivery, make_folder
+from receiver.landing import Landing, make_folder
 from receiver.metrics import Metrics
 from receiver.protocol import Doorkeeper
 from receiver.settings import Settings
@@ -27,30 +27,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def _stored(delivery_id: str) -> bytes:
-    return b'{"status":"stored","delivery_id":"%b"}' % delivery_id.encode()
-
-
-_HOOK = "/webhooks/visits"
-_STORED = Answer(200, "stored", [JSON, (b"content-length", b"%d" % len(_stored("-" * 36)))], b"")
-_STORED_START: MutableMapping[str, Any] = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": _STORED.headers,
-    "wire": _STORED.head(),  # for our own protocol: the same, ready to be sent
-}
-
-_ONLY_POST = problem(405, "method_not_allowed", "Send visits with POST.", (b"allow", b"POST"))
-_UNAUTHORIZED = problem(401, "unauthorized", "Send the key that was agreed on in one header named api-key.")
-_ENCODED = problem(415, "encoded", "Send the body as it is, without Content-Encoding or Transfer-Encoding codings.")
-_OVERLOADED = problem(503, "overloaded", "Too much is on its way in at once: send this again later.", RETRY)
-_NOT_STORED = problem(503, "not_stored", "The delivery could not be stored: send it again later.", RETRY, close=False)
-_UNEXPECTED = problem(500, "unexpected", "The receiver failed: send this again later, and look at its log.")
-
-
 def create_app(settings: Settings, *, landing: Landing | None = None, shared_metrics: Path | None = None) -> App:
-    """The receiver as one ASGI application. Raises SettingsError when no usable key is configured.
+    """The application behind ReceiverProtocol. Raises SettingsError when no usable key is configured.
 
+    Its lifespan state holds the hook, which that protocol answers by itself, and the Doorkeeper.
     `shared_metrics` is the folder where the figures of several workers meet.
     """
     metrics = Metrics(settings.raw, shared_metrics)
@@ -58,11 +38,10 @@ def create_app(settings: Settings, *, landing: Landing | None = None, shared_met
     operations = _operations(settings, hook, metrics, landing)
 
     async def receiver(scope: Scope, receive: Receive, send: Send) -> None:
-        is_hook = scope["type"] == "http" and scope["path"] in (_HOOK, _HOOK + "/")
         if scope["type"] == "lifespan":
             await operations(scope, receive, send)
         elif scope["type"] == "http":
-            await _guarded(hook if is_hook else operations, scope, receive, send)
+            await _guarded(operations, scope, receive, send)
 
     return receiver
 
@@ -74,138 +53,9 @@ async def _guarded(app: App, scope: Scope, receive: Receive, send: Send) -> None
     except Exception:
         log.exception("unexpected")
         with suppress(RuntimeError):  # the server's, when the answer had already begun
-            await _answer(send, _UNEXPECTED)
-
-
-async def _answer(send: Send, answer: Answer) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body})
-
-
-# ---------------------------------------------------------------- the hook
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a failure
-    """A request that ends here, with an answer, before anything is landed."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-
-
-class Disconnected(Exception):  # noqa: N818
-    """The client went away before its body was complete."""
-
-
-class Claims(NamedTuple):
-    """What the headers say that the hook listens to."""
-
-    key: bytes | None
-    length: int
-    encoded: bool
-
-
-def claims_of(headers: Headers) -> Claims:
-    """The claims of raw ASGI headers. A key sent twice is no key."""
-    key, keys, length, encoded = None, 0, 0, False
-    for name, value in headers:
-        if name == b"api-key":
-            key, keys = value, keys + 1
-        elif name == b"content-length":
-            length = int(value) if value.isdigit() else 0
-        elif name == b"content-encoding":
-            encoded |= value.strip().lower() not in (b"", b"identity")
-        elif name == b"transfer-encoding":
-            encoded |= value.strip().lower() not in (b"chunked", b"identity")
-    return Claims(key if keys == 1 else None, length, encoded)
-
-
-class Hook:
-    """`POST /webhooks/visits`: whatever is answered to a body that was read, the body is on disk first."""
-
-    commits: Commits
-
-    def __init__(self, settings: Settings, keyring: Keyring, metrics: Metrics) -> None:
-        self._keyring = keyring
-        self._metrics = metrics
-        self._stamps = Stamps()
-        self._max_body = settings.max_body_bytes
-        self._max_in_flight = settings.max_in_flight_bytes
-        self._in_flight = 0
-        self._too_large = problem(
-            413, "too_large", f"The body is too large: send at most {settings.max_body_bytes} bytes."
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            source = self._admit(scope)
-            await self._take(source, receive, send)
-        except Refused as refused:
-            self._metrics.count(refused.answer.code)
-            await _answer(send, refused.answer)
-        except Disconnected:
-            if "refused" not in scope:  # by the protocol, which has counted it
-                self._metrics.count("disconnected")
-        except NotStoredError:
-            await _answer(send, _NOT_STORED)
-
-    def _admit(self, scope: Scope) -> str:
-        """The source that may send this. Raises Refused."""
-        if scope["method"] != "POST":
-            raise Refused(_ONLY_POST)
-        claims = claims_of(scope["headers"])
-        source = self._keyring.source_of(claims.key) if claims.key is not None else None
-        if source is None:
-            raise Refused(_UNAUTHORIZED)
-        if claims.encoded:
-            raise Refused(_ENCODED)
-        if claims.length > self._max_body:
-            raise Refused(self._too_large)
-        if claims.length + self._in_flight > self._max_in_flight:
-            raise Refused(_OVERLOADED)
-        return source
-
-    async def _take(self, source: str, receive: Receive, send: Send) -> None:
-        """Read, land, answer."""
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Disconnected
-                chunk = message["body"]
-                more = message["more_body"]
-                size += len(chunk)
-                self._in_flight += len(chunk)
-                self._check_room(size)
-                chunks.append(chunk)
-            await self._land(source, chunks[0] if len(chunks) == 1 else b"".join(chunks), send)
-        finally:
-            self._in_flight -= size
-
-    def _check_room(self, size: int) -> None:
-        if size > self._max_body:
-            raise Refused(self._too_large)
-        if self._in_flight > self._max_in_flight:
-            raise Refused(_OVERLOADED)
-
-    async def _land(self, source: str, body: bytes, send: Send) -> None:
-        delivery_id, received_at = self._stamps.next()
-        record = delivery(delivery_id, received_at, source, body)
-        fault = fault_of(record, body)
-        await self.commits.land(record, fault or "stored")
-        if fault is None:
-            await send(_STORED_START)
-            await send({"type": "http.response.body", "body": _stored(delivery_id)})
-        else:
-            await _answer(send, _kept(fault, delivery_id))
-
-
-def _kept(fault: str, delivery_id: str) -> Answer:
-    """Told, and kept: the answer to a body that is no JSON object."""
-    body = f'{{"error":"{fault}","detail":"{FAULTS[fault]}","delivery_id":"{delivery_id}"}}'.encode()
-    return Answer(400, fault, [JSON, (b"content-length", b"%d" % len(body))], body)
+            headers = [*UNEXPECTED.headers, CLOSE]
+            await send({"type": "http.response.start", "status": UNEXPECTED.status, "headers": headers})
+            await send({"type": "http.response.body", "body": UNEXPECTED.body})
 
 
 # ---------------------------------------------------------------- operations
@@ -223,7 +73,7 @@ def _operations(settings: Settings, hook: Hook, metrics: Metrics, landing: Landi
             free_floor=settings.free_floor(),
             max_age_s=settings.segment_max_age_s,
         )
-        yield {"door": _door(settings, metrics)}
+        yield {"door": _door(settings, metrics), "hook": hook}
         await hook.commits.close()
 
     app = FastAPI(

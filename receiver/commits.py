@@ -1,10 +1,11 @@
-"""Group commit: all that came in one turn of the event loop shares one write and one sync, then is answered."""
+"""Group commit: all that came while the event loop was busy shares one write and one sync, then is answered."""
 
 import asyncio
 import errno
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -18,10 +19,7 @@ log = logging.getLogger(__name__)
 _FAILURES_UNTIL_NOT_READY = 2
 _PROBE_EVERY_S = 1.0
 _LOOK_EVERY_S = 0.1  # at free space, as long as all is well
-
-
-class NotStoredError(Exception):
-    """A delivery is not on disk, and must not be acknowledged."""
+_MOST_TURNS = 8  # of the event loop for one batch
 
 
 class Batch:
@@ -34,11 +32,11 @@ class Batch:
 
     def __init__(self) -> None:
         self.days: list[tuple[str, list[bytes]]] = []
-        self.done: list[asyncio.Future[None]] = []
+        self.done: list[Callable[[bool], None]] = []
         self.outcomes: list[str] = []
         self.size = 0
 
-    def add(self, delivery: Delivery, outcome: str, done: asyncio.Future[None]) -> None:
+    def add(self, delivery: Delivery, outcome: str, done: Callable[[bool], None]) -> None:
         day = delivery.received_at[:10]
         if not self.days or self.days[-1][0] != day:
             self.days.append((day, []))
@@ -62,7 +60,7 @@ class Commits:
         self._free_floor = free_floor
         self._loop = asyncio.get_running_loop()
         self._waiting = Batch()
-        self._in_flight = False
+        self._busy = False  # gathering a batch, or one is in flight
         self._work: SimpleQueue[Batch | None] = SimpleQueue()
         self._failures = 0
         self._look_at = 0.0
@@ -72,13 +70,12 @@ class Commits:
         self._thread = Thread(target=self._run, name="commits", daemon=True)
         self._thread.start()
 
-    def land(self, delivery: Delivery, outcome: str) -> asyncio.Future[None]:
-        """A future that is done when the delivery is synced, or raises NotStoredError. `outcome` is for counting."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        if not self._waiting.done and not self._in_flight:
-            self._loop.call_soon(self._commit)
+    def land(self, delivery: Delivery, outcome: str, done: Callable[[bool], None]) -> None:
+        """Call `done` when the delivery is synced, with True, or is not stored and must not be acknowledged, with
+        False. `outcome` is for counting."""
+        if not self._busy:
+            self._gather()
         self._waiting.add(delivery, outcome, done)
-        return done
 
     def why_not_ready(self) -> str | None:
         """Why nothing can be stored now, as a code; None when it can."""
@@ -89,30 +86,40 @@ class Commits:
 
     async def close(self) -> None:
         """Finish what is in flight, close the open segment and end the thread."""
-        while self._in_flight or self._waiting.done:
+        while self._busy:
             await asyncio.sleep(0.01)
         self._work.put(None)
         await self._ended
 
     # ------------------------------------------------------------ in the event loop
 
-    def _commit(self) -> None:
-        if self._waiting.done and not self._in_flight:
-            batch, self._waiting = self._waiting, Batch()
-            self._in_flight = True
-            self._work.put(batch)
+    def _gather(self) -> None:
+        self._busy = True
+        self._loop.call_soon(self._commit, 0, _MOST_TURNS)
+
+    def _commit(self, seen: int, turns: int) -> None:
+        """Hand over what waits as soon as a turn of the event loop has brought nothing new.
+
+        As long as there is something to do in the loop, the thread would not get hold of the interpreter anyway:
+        a batch handed over early gains nothing, and splits the clients into groups that wait for each other.
+        """
+        waiting = len(self._waiting.done)
+        if waiting > seen and turns:
+            self._loop.call_soon(self._commit, waiting, turns - 1)
+            return
+        batch, self._waiting = self._waiting, Batch()
+        self._work.put(batch)
 
     def _answer(self, batch: Batch, why: Exception | None, seconds: float) -> None:
-        self._in_flight = False
-        for done in batch.done:
-            if done.done():  # its request was cancelled
-                continue
-            if why is None:
-                done.set_result(None)
-            else:
-                done.set_exception(NotStoredError())
-        self._commit()
         self._count(batch, why, seconds)
+        for done in batch.done:
+            try:
+                done(why is None)
+            except Exception:  # the outermost edge: the others in the batch must hear, whatever happened to one
+                log.exception("unexpected")
+        self._busy = False
+        if self._waiting.done:
+            self._gather()
 
     def _count(self, batch: Batch, why: Exception | None, seconds: float) -> None:
         metrics = self._metrics

@@ -8,6 +8,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from receiver.answers import Answer, problem
+from receiver.hook import Hook, Visit, is_hook
 
 MAX_HEAD_BYTES = 16 << 10
 _LINGER_S = 2.0
@@ -87,42 +88,15 @@ class _LingeringTransport:
             self._transport.close()
 
 
-class _Cycle(RequestResponseCycle):
-    """uvicorn's cycle, with a short way for answers whose head is made once: one write instead of two."""
-
-    _head: bytes | None = None
-    _dated: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")  # uvicorn makes a new list every second
-
-    async def send(self, message: Any) -> None:
-        if self._head is not None and not self.disconnected:
-            self._send_whole(self._head, message["body"])
-        elif "wire" in message and self.keep_alive and not self.flow.write_paused:
-            self._head = message["wire"]
-            self.response_started = True
-        else:
-            await super().send(message)
-
-    def _send_whole(self, head: bytes, body: bytes) -> None:
-        headers, date = _Cycle._dated
-        if headers is not self.default_headers:
-            date = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
-            _Cycle._dated = (self.default_headers, date)
-        self.transport.write(b"%b%b\r\n%b" % (head, date, body))
-        self._head = None
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:  # since a moment ago: the server is shutting down
-            self.transport.close()
-        self.on_response()
-
-
 class ReceiverProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on llhttp with deadlines, limits and a lingering close.
+    """uvicorn's protocol on llhttp with deadlines, limits and a lingering close. It answers the hook by itself,
+    without a task for every request; all other addresses are the application's.
 
-    The application's lifespan state holds the Doorkeeper. `since` is when the client last had a reason to
-    hurry: connecting, the first byte of a request, or the answer before it.
+    The application's lifespan state holds the Hook and the Doorkeeper. `since` is when the client last had a
+    reason to hurry: connecting, the first byte of a request, or the answer before it.
     """
 
+    hook: Hook
     door: Doorkeeper
     since: float
     idle = True
@@ -133,13 +107,22 @@ class ReceiverProtocol(HttpToolsProtocol):
     _further = 0  # bytes on the wire behind the chunk that began the request
     _thrown_away = 0
     _fault: Answer = _MALFORMED
+    _arriving: Visit | None = None  # whose turn it is, until its body is complete
+    _stalled = False  # until the client has read more of its answers
+    _dated: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")  # uvicorn makes a new list every second
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.door = self.app_state["door"]
+        self.hook, self.door = self.app_state["hook"], self.app_state["door"]
         self.since = self.loop.time()
         self.door.admit(self.connections, self.loop)
         self._wire = _LingeringTransport(transport, self._expects_more)
         super().connection_made(cast("asyncio.Transport", self._wire))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        visit, self._arriving = self._arriving, None
+        if visit is not None and not visit.response_complete:
+            self.hook.lose(visit)
+        super().connection_lost(exc)
 
     def _expects_more(self) -> bool:
         return self._in_head or (self.cycle is not None and self.cycle.more_body)
@@ -163,6 +146,7 @@ class ReceiverProtocol(HttpToolsProtocol):
         else:
             if not self._begun:
                 self._count_further(len(data))
+        self._go_on()
 
     def _throw_away(self, size: int) -> None:
         self._thrown_away += size
@@ -221,29 +205,100 @@ class ReceiverProtocol(HttpToolsProtocol):
         if self._head + len(self.url) > MAX_HEAD_BYTES:
             self._fault = _BLOATED
             raise ValueError("headers too large")
-        super().on_headers_complete()
-        # The parent makes the cycle in the middle of a longer method; its task runs only after this turn.
-        self.cycle.__class__ = _Cycle
+        if is_hook(self.url):
+            self._receive_visit()
+        else:
+            super().on_headers_complete()
         self._in_head = False
+
+    def _receive_visit(self) -> None:
+        """What the parent does for the application: begin, or wait for the answers before."""
+        visit = Visit(
+            self,
+            self.parser.get_method(),
+            self.headers,
+            keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            expects_100_continue=self.expect_100_continue,
+        )
+        before, self.cycle = self.cycle, cast("RequestResponseCycle", visit)
+        if before is None or before.response_complete:
+            self._arriving = visit
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         if not self._in_head:  # or it is the one that the parser ended early
             super().on_message_complete()
 
+    def _go_on(self) -> None:
+        """With the visit whose turn it is, as far as it has arrived."""
+        visit = self._arriving
+        if visit is None:
+            return
+        if not visit.more_body or visit.response_complete:
+            self._arriving = None
+        if not visit.response_complete:
+            if visit.more_body:
+                self.flow.resume_reading()
+            self.hook.go_on(visit)
+
     # ------------------------------------------------------------ what goes out
+
+    def invite(self) -> None:
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def answer(self, visit: Visit, answer: Answer) -> None:
+        visit.keep_alive &= not answer.closes
+        self.answer_briefly(visit, answer.head(), b"" if visit.method == b"HEAD" else answer.body)
+
+    def answer_briefly(self, visit: Visit, head: bytes, body: bytes) -> None:
+        visit.response_complete = True
+        if self.transport.is_closing():
+            return
+        if visit.keep_alive:
+            self.transport.write(b"%b%b\r\n%b" % (head, self._date(), body))
+        else:
+            self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (head, self._date(), body))
+            self.transport.close()
+        self.on_response_complete()
+
+    def _date(self) -> bytes:
+        headers, date = ReceiverProtocol._dated
+        if headers is not self.server_state.default_headers:
+            headers = self.server_state.default_headers
+            date = b"".join([b"%b: %b\r\n" % header for header in headers])
+            ReceiverProtocol._dated = (headers, date)
+        return date
 
     def on_response_complete(self) -> None:
         """As in the parent, with a note of the time instead of a timer for every request."""
         self.server_state.total_requests += 1
         self.since = self.loop.time()
-        if self.transport.is_closing():
+        if not self.transport.is_closing():
+            self._next_turn()
+
+    def _next_turn(self) -> None:
+        """Begin what waits, unless the client leaves its answers unread: they would pile up here."""
+        self._stalled = self.flow.write_paused
+        if self._stalled:
+            self.flow.pause_reading()
             return
-        self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        else:
+        waiting = self.pipeline.pop() if self.pipeline else None
+        if not self.pipeline:
+            self.flow.resume_reading()
+        if waiting is None:
             self.idle = not self._in_head
+        elif isinstance(waiting[0], Visit):
+            self._arriving = waiting[0]
+            self._go_on()
+        else:
+            self._start_asgi_task(*waiting)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled:
+            self._next_turn()
 
     def _refuse(self, answer: Answer) -> None:
         """Answer in the application's place and hang up, once whoever is owed an answer has it."""
@@ -256,14 +311,15 @@ class ReceiverProtocol(HttpToolsProtocol):
             if not cycle.more_body or cycle.response_started:
                 cycle.keep_alive = False
                 return
-            cycle.scope["refused"] = True  # type: ignore[typeddict-unknown-key]
+            if isinstance(cycle, Visit):
+                self.hook.forget(cycle)
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
         self.door.count(answer.code)
         self.flow.resume_reading()
         self._in_head = True  # more may be on its way: linger
         self.since = self.loop.time()
-        self.transport.write(answer.on_the_wire())
+        self.transport.write(b"%bconnection: close\r\n\r\n%b" % (answer.head(), answer.body))
         self.transport.close()
 
     # ------------------------------------------------------------ the clock

@@ -18,9 +18,10 @@ import yaml
 from conftest import RECEIVER_KEY, RunningReceiver, hear
 
 from pipelines import doctor
-from receiver import app, protocol
+from receiver import hook, protocol
 from receiver.answers import Answer
 from receiver.judge import FAULTS
+from receiver.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -91,7 +92,7 @@ def test_every_service_runs_as_its_own_user_that_may_change_its_own_folder_alone
 
 def test_the_receiver_has_time_to_close_its_segment() -> None:
     (stops,) = re.findall(r"^TimeoutStopSec=(\d+)$", (DEPLOY / "systemd/kobra-receiver@.service").read_text(), re.M)
-    assert int(stops) >= app.Settings().request_timeout_s + 5
+    assert int(stops) >= Settings().request_timeout_s + 5
 
 
 # ---------------------------------------------------------------- alerts
@@ -119,7 +120,7 @@ def test_the_alerts_speak_of_figures_that_exist(receiver: RunningReceiver) -> No
 
 
 def test_the_alerts_speak_of_outcomes_and_reasons_that_exist() -> None:
-    codes = {each.code for module in (app, protocol) for each in vars(module).values() if isinstance(each, Answer)}
+    codes = {each.code for module in (hook, protocol) for each in vars(module).values() if isinstance(each, Answer)}
     known = codes | set(FAULTS) | {"stored", "not_stored", "too_large", "evicted", "disconnected"}
     named = re.findall(r'(?:outcome|reason)=~?"([^"]+)"', str(rules()))
     assert {name for names in named for name in names.split("|")} - known == set()

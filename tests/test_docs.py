@@ -20,7 +20,7 @@ from pipelines import cli, contract, dictionary, settings
 from pipelines.contract import ANSWER_TYPES, FIELDS
 from pipelines.history import bring_in
 from pipelines.warehouse import Warehouse
-from receiver import app, landing, protocol
+from receiver import app, hook, landing, protocol
 from receiver.answers import Answer
 from receiver.judge import FAULTS
 from receiver.settings import Settings
@@ -206,7 +206,7 @@ def test_every_answer_of_the_receiver_is_documented() -> None:
         for status, codes, _ in rows_under("status", "error", "when")
         for code in (re.findall(r"`(\w+)`", codes) or ["stored"])
     }
-    answers = [each for module in (app, protocol) for each in vars(module).values() if isinstance(each, Answer)]
+    answers = [each for module in (app, hook, protocol) for each in vars(module).values() if isinstance(each, Answer)]
     assert documented == {(each.status, each.code) for each in answers} | {(400, fault) for fault in FAULTS}
 
 

@@ -4,18 +4,36 @@ import http.client
 import json
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from conftest import RECEIVER_KEY, RunningReceiver, hear
+
+from receiver.answers import UNEXPECTED, Answer
+from receiver.hook import Hook, Visit
+from receiver.keys import Keyring
+from receiver.metrics import Metrics
+from receiver.settings import Settings
 
 Start = Callable[..., RunningReceiver]
 
 VISIT = json.dumps({"visitID": 9001, "client": "Ana", "checklist": []}).encode()
 KEY = b"api-key: " + RECEIVER_KEY.encode() + b"\r\n"
 POST = b"POST /webhooks/visits HTTP/1.1\r\nHost: kobra\r\n"
+
+
+def post(body: bytes, *headers: bytes, key: bytes = KEY) -> bytes:
+    """A whole delivery as it stands on the wire."""
+    return POST + key + b"".join(headers) + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def ids_in(heard: bytes) -> list[str]:
+    return [part[:36].decode() for part in heard.split(b'"delivery_id":"')[1:]]
 
 
 def bodies(receiver: RunningReceiver) -> list[bytes]:
@@ -32,8 +50,23 @@ def test_a_visit_is_stored_byte_for_byte_with_when_from_whom_and_under_which_id(
     assert landed.received_at.endswith("Z")
 
 
-def test_a_trailing_slash_is_the_same_address(receiver: RunningReceiver) -> None:
-    assert receiver.request("POST", "/webhooks/visits/", VISIT, api_key=RECEIVER_KEY).status == 200
+@pytest.mark.parametrize(
+    "path", ["/webhooks/visits/", "/webhooks/visits?from=kobra", "/webhooks/visit%73", "http://kobra/webhooks/visits"]
+)
+def test_an_address_spelled_otherwise_is_the_same(receiver: RunningReceiver, path: str) -> None:
+    assert receiver.request("POST", path, VISIT, api_key=RECEIVER_KEY).status == 200
+    assert bodies(receiver) == [VISIT]
+
+
+def test_a_stored_visit_leaves_the_connection_open_unless_the_client_asks_otherwise(
+    receiver: RunningReceiver,
+) -> None:
+    for wire in (post(VISIT, b"Connection: close\r\n"), post(VISIT).replace(b"HTTP/1.1", b"HTTP/1.0")):
+        answer = receiver.say(post(VISIT) + wire)
+        first, last = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
+        assert b"\r\ndate: " in first
+        assert b"connection:" not in first
+        assert b"\r\nconnection: close\r\n" in last
 
 
 @pytest.mark.parametrize(
@@ -108,6 +141,9 @@ def test_other_methods_are_told_which_one_to_use(receiver: RunningReceiver) -> N
     for method in ("GET", "PUT", "DELETE", "OPTIONS"):
         answer = receiver.request(method, "/webhooks/visits")
         assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    answer = receiver.say(b"HEAD" + POST.removeprefix(b"POST") + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.endswith(b"\r\n\r\n")  # and no body
 
 
 def test_other_addresses_answer_in_json(receiver: RunningReceiver) -> None:
@@ -178,6 +214,25 @@ def test_a_php_client_that_waits_for_100_continue_is_served(receiver: RunningRec
     assert bodies(receiver) == [body]
 
 
+def test_a_refused_client_that_waits_for_100_continue_is_not_invited(receiver: RunningReceiver) -> None:
+    wire = POST + b"api-key: wrong-but-long-enough\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
+    assert receiver.say(wire).startswith(b"HTTP/1.1 401 ")
+
+
+def test_an_invitation_waits_for_the_answers_before_it(receiver: RunningReceiver) -> None:
+    with receiver.connect() as conversation:
+        conversation.sendall(
+            post(VISIT) + POST + KEY + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(VISIT)
+        )
+        heard = b""
+        while not heard.endswith(b"100 Continue\r\n\r\n"):
+            heard += conversation.recv(1000)
+        assert heard.startswith(b"HTTP/1.1 200 ")
+        conversation.sendall(VISIT)
+        assert conversation.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert bodies(receiver) == [VISIT, VISIT]
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.1])
 def test_a_client_that_offers_http2_before_its_body_loses_nothing(receiver: RunningReceiver, pause: float) -> None:
     head = POST + KEY + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
@@ -211,14 +266,37 @@ def test_one_connection_serves_many_deliveries(receiver: RunningReceiver) -> Non
 
 def test_pipelined_deliveries_are_answered_in_order(receiver: RunningReceiver) -> None:
     one = [b'{"visitID":%d}' % number for number in range(10, 60)]
-    wire = b"".join(POST + KEY + b"Content-Length: %d\r\n\r\n" % len(body) + body for body in one)
     with receiver.connect() as conversation:
-        conversation.sendall(wire)
+        conversation.sendall(b"".join(map(post, one)))
         heard = b""
         while heard.count(b'"stored"') < 50:
             heard += conversation.recv(65536)
-    ids = [part[:36].decode() for part in heard.split(b'"delivery_id":"')[1:]]
-    assert [(each.delivery_id, each.exact_body()) for each in receiver.landed()] == list(zip(ids, one, strict=True))
+    assert [(each.delivery_id, each.exact_body()) for each in receiver.landed()] == list(
+        zip(ids_in(heard), one, strict=True)
+    )
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1000, 7])
+def test_deliveries_and_other_requests_are_answered_in_the_order_of_asking(
+    receiver: RunningReceiver, piece: int
+) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nHost: kobra\r\n\r\n"
+    large = b'{"pad":"%b"}' % (b"x" * 100_000 if piece > 7 else b"")
+    wire = post(VISIT) + get + get + post(b"[]") + post(large) + get + post(VISIT, b"Connection: close\r\n")
+    with receiver.connect() as conversation:
+        for start in range(0, len(wire), piece):
+            conversation.sendall(wire[start : start + piece])
+        heard = hear(conversation)
+    said = [part.rpartition(b"\r\n\r\n")[2][:18] for part in heard.split(b"HTTP/1.1 ")[1:]]
+    stored, alive = b'{"status":"stored"', b'{"status":"alive"}'
+    assert said == [stored, alive, alive, b'{"error":"not_an_o', stored, alive, stored]
+    assert bodies(receiver) == [VISIT, b"[]", large, VISIT]
+
+
+def test_what_is_pipelined_behind_a_refusal_is_not_heard(receiver: RunningReceiver) -> None:
+    heard = receiver.say(post(VISIT) + post(b'{"visitID":2}', key=b"") + post(b'{"visitID":3}'))
+    assert [part[:3] for part in heard.split(b"HTTP/1.1 ")[1:]] == [b"200", b"401"]
+    assert bodies(receiver) == [VISIT]
 
 
 def test_nothing_is_landed_of_a_client_that_leaves_in_the_middle(receiver: RunningReceiver) -> None:
@@ -227,6 +305,58 @@ def test_nothing_is_landed_of_a_client_that_leaves_in_the_middle(receiver: Runni
     time.sleep(0.2)
     assert receiver.post(VISIT).status == 200
     assert bodies(receiver) == [VISIT]
+
+
+def test_a_delivery_whose_sender_does_not_wait_for_the_answer_is_landed(receiver: RunningReceiver) -> None:
+    for number in range(50):
+        with receiver.connect() as conversation:
+            if number % 2:  # with a reset
+                conversation.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            conversation.sendall(post(b'{"visitID":%d}' % number))
+            time.sleep(0.01)  # a reset throws away what was not yet read
+    assert receiver.stop() == 0
+    assert sorted(bodies(receiver)) == sorted(b'{"visitID":%d}' % number for number in range(50))
+    assert [line for line in receiver.log if line["level"] == "error"] == []
+
+
+def test_the_room_of_what_came_to_nothing_is_given_back(receiver_start: Start) -> None:
+    receiver = receiver_start(
+        KOBRA_MAX_BODY_BYTES="1000", KOBRA_MAX_IN_FLIGHT_BYTES="1500", KOBRA_REQUEST_TIMEOUT_S="1"
+    )
+    start = POST + KEY + b"Content-Length: 1000\r\n\r\n" + b" " * 900
+    for _ in range(5):
+        with receiver.connect() as conversation:  # leaves
+            conversation.sendall(start)
+        chunks = b"Transfer-Encoding: chunked\r\n\r\n" + (b"64\r\n" + b"x" * 100 + b"\r\n") * 11
+        assert receiver.say(POST + KEY + chunks).startswith(b"HTTP/1.1 413 ")
+        assert receiver.post(b" " * 1000).status == 400
+    assert receiver.say(start).startswith(b"HTTP/1.1 408 ")
+    assert receiver.say(start + b"\r\n" * 100 + b"garbage").startswith(b"HTTP/1.1 400 ")
+    assert receiver.post(b" " * 1000).status == 400
+    figures = receiver.request("GET", "/metrics").body.decode()
+    assert 'kobra_deliveries_total{outcome="disconnected"} 5.0' in figures
+    assert 'kobra_deliveries_total{outcome="too_large"} 5.0' in figures
+
+
+def test_a_failure_of_ours_is_answered_and_gives_the_room_back(tmp_path: Path) -> None:
+    said: list[Answer] = []
+
+    class Told:
+        def invite(self) -> None:
+            raise AssertionError
+
+        def answer(self, _visit: Visit, answer: Answer) -> None:
+            said.append(answer)
+
+    settings = Settings(api_keys=f"a:{RECEIVER_KEY}", max_body_bytes=10, max_in_flight_bytes=10)
+    hook = Hook(settings, Keyring(settings), Metrics(tmp_path))  # with no commits
+    for _ in range(3):
+        headers = [(b"api-key", RECEIVER_KEY.encode()), (b"content-length", b"10")]
+        visit = Visit(Told(), b"POST", headers, keep_alive=True, expects_100_continue=False)
+        visit.body += b" " * 10
+        visit.more_body = False
+        hook.go_on(visit)
+    assert said == [UNEXPECTED] * 3
 
 
 # ---------------------------------------------------------------- slow and greedy clients
@@ -293,6 +423,21 @@ def test_endless_headers_are_refused(receiver: RunningReceiver) -> None:
     assert sent < 50_000_000
 
 
+@pytest.mark.parametrize("wire", [post(VISIT), b"GET /healthz HTTP/1.1\r\n\r\n"], ids=["visits", "others"])
+def test_answers_that_nobody_reads_do_not_pile_up(receiver_start: Start, wire: bytes) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as fast:  # it takes thousands of answers to fill the sockets
+        receiver = receiver_start(KOBRA_REQUEST_TIMEOUT_S="1", KOBRA_HOME=fast)
+        with receiver.connect() as conversation:
+            conversation.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            conversation.settimeout(40)
+            with pytest.raises(ConnectionError):  # it is let go
+                conversation.sendall(wire * 1_000_000)
+        assert receiver.post(VISIT).status == 200
+        peak = Path(f"/proc/{receiver.process.pid}/status").read_text().partition("VmHWM:")[2].split()[0]
+        assert int(peak) < 150_000  # KiB
+        receiver.stop()
+
+
 def test_idle_connections_do_not_shut_out_deliveries(receiver_start: Start) -> None:
     receiver = receiver_start(KOBRA_MAX_CONNECTIONS="50")
     idle = [receiver.connect() for _ in range(120)]
@@ -352,6 +497,21 @@ def test_sigterm_answers_what_is_in_flight_and_closes_the_segment(receiver: Runn
     assert receiver.wait() == 0
     assert [path.suffix for path in receiver.raw.glob("*/*")] == [".jsonl"]
     assert bodies(receiver) == [VISIT, VISIT]
+
+
+def test_what_was_landed_when_sigterm_came_is_answered_and_nothing_else_is_landed(
+    receiver: RunningReceiver,
+) -> None:
+    with receiver.connect() as conversation:
+        conversation.sendall(b"".join(post(b'{"visitID":%d}' % number) for number in range(1000)))
+        heard = conversation.recv(100)
+        receiver.process.send_signal(signal.SIGTERM)
+        heard += hear(conversation)
+    assert receiver.wait() == 0
+    assert heard.count(b"HTTP/1.1 200 ") == heard.count(b'"stored"') > 0
+    assert heard.count(b"connection: close") == 1
+    assert [delivery.delivery_id for delivery in receiver.landed()] == ids_in(heard)
+    assert [path.suffix for path in receiver.raw.glob("*/*")] == [".jsonl"]
 
 
 def test_a_segment_left_open_by_kill_is_closed_by_the_next_start(receiver_start: Start) -> None:

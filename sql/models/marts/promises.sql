@@ -74,7 +74,7 @@ select
         else 'broken'
     end as status,
     promise_amount,
-    cast(paid_amount as decimal(18, 2)) as paid_amount,
+    {{ as_amount('paid_amount') }} as paid_amount,
     cast(horizon_days as bigint) as horizon_days,
     made_date,
     promise_date,

@@ -2,40 +2,20 @@
 -- role that the mapping gives it. `form_id` is ours. A question without answers is a form of its own (`has_answer`).
 {{ config(materialized='incremental', incremental_strategy='append') }}
 {%- set form = ['source', 'product_id', 'question_id', 'question_name', 'answer_name', 'answer_type_id', 'has_answer'] %}
-with visits as (
-    select source, visit_id, product_id
-    from {{ source('kobra', 'visits') }} as visits
-    {{ only_touched('visits', ref('touched_visits'), ['source', 'visit_id']) }}
-),
-
-questions as (
-    select source, visit_id, question_pos, question_id, question_name
-    from {{ source('kobra', 'questions') }} as questions
-    {{ only_touched('questions', ref('touched_visits'), ['source', 'visit_id']) }}
-),
-
-answers as (
-    select source, visit_id, question_pos, answer_name, answer_type_id
-    from {{ source('kobra', 'answers') }} as answers
-    {{ only_touched('answers', ref('touched_visits'), ['source', 'visit_id']) }}
+with asked as (
+    {{ checklist_rows(ref('touched_visits')) }}
 ),
 
 seen as (
     select distinct
-        visits.source,
-        visits.product_id,
-        questions.question_id,
-        questions.question_name,
-        answers.answer_name,
-        answers.answer_type_id,
-        answers.source is not null as has_answer
-    from questions
-    inner join visits on visits.source = questions.source and visits.visit_id = questions.visit_id
-    left join answers
-        on
-            answers.source = questions.source
-            and answers.visit_id = questions.visit_id
-            and answers.question_pos = questions.question_pos
+        source,
+        product_id,
+        question_id,
+        question_name,
+        answer_name,
+        answer_type_id,
+        has_answer
+    from asked
 ),
 
 forms as (

@@ -1,0 +1,280 @@
+"""What `kobra run` and `kobra build` make: every table at once, as of the right day, by what the customer edited."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, settled, visit
+
+from pipelines import models, waiting
+from pipelines.faults import FaultError
+from pipelines.warehouse import Loaded
+
+LATER = date(2026, 6, 1)
+MEXICO = ZoneInfo("America/Mexico_City")
+
+# By hand from METRICS.md, chapter 3.
+PROMISED = {
+    "visits": """source visit_id product_id agent_id agent_name account_id client_name visit_type lat lng
+        interest rebound tag_name finished cancelled cancellation_reason start_local end_local time_zone_raw
+        content_hash received_at delivery_id versions state time_zone time_zone_known start_at end_at
+        start_ambiguous start_in_gap local_date local_hour iso_dow duration_s delivery_lag_s contact_made
+        contact_with contact_name promise_made payment_method promise_amount promise_date revisit revisit_date
+        slot1_start slot1_end slot2_start slot2_end validation_result tag contact_class outcome
+        payment_method_code validation is_contact is_rpc is_promise agent_key""",
+    "visit_quality": """source visit_id gps_missing gps_emulator_default negative_duration too_short
+        too_long clock_skew late_arrival time_zone_unknown start_in_gap out_of_hours third_party_contact
+        overlaps_previous impossible_speed same_spot promise_without_contact out_of_place tag_conflict""",
+    "legs": "source visit_id agent_key local_date prev_visit_id travel_min travel_m speed_kmh overlaps_previous",
+    "promises": """source visit_id promise_check made_date promise_date horizon_days deadline window_end
+        promise_amount paid_amount status""",
+    "revisits": "source visit_id status in_slot revisit_date",
+    "account_episodes": """source account_id product_id episode_no visits first_date last_date
+        first_resolved ever_contacted ever_rpc ever_promised is_closed""",
+    "outcomes_daily": """source product_id local_date visits_completed visits_cancelled visits_open
+        contact_known contacts rpcs promises promises_in_contact promises_without_contact promise_amount
+        promises_with_amount claims_paid rebounds rebound_known validated refuted inconclusive cancellation_rate
+        contact_rate rpc_rate ptp_per_contact ptp_per_visit rebound_rate validated_rate conclusive_rate""",
+    "agent_days": """source agent_key local_date agent_name visits accounts productive_visits contacts
+        promises promise_amount first_start_at last_end_at on_site_min between_min travel_km""",
+    "contact_hours": """source product_id iso_dow local_hour visits contacts rpcs contact_rate rpc_rate
+        contact_rate_low95 is_ranked""",
+    "label_mix": "source product_id month outcome label_key label visits",
+    "payment_methods": "source month code promises share",
+    "promise_cohorts": """source due_month agent_key due kept partial broken open replaced promised_amount
+        paid_capped_amount kept_rate amount_kept_rate""",
+    "data_quality": "source local_date check failed tested",
+    "agents": "source agent_key agent_name names_seen first_visit_on last_visit_on visits",
+    "accounts": """source account_id client_name visits last_outcome last_contact_on open_promise_date
+        open_promise_amount as_of_date product_id portfolio balance past_due days_past_due lat lng agent_id
+        assigned_on currency""",
+    "questions": """source product_id question_id question_name answer_name answer_type_id role value_type
+        matched_by answers answered""",
+    "reconciliation": "source received_date landed new_versions duplicates rejected is_balanced",
+}
+NOTHING_NEW = """
+import sys
+from pipelines.cli import main
+code = main(["run"])
+print(code, sorted({"dlt", "dbt", "duckdb", "pandas", "pyarrow", "numpy"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """For looking at only."""
+    return settled(tmp_path_factory)
+
+
+@pytest.fixture
+def home(built: BuiltHome, tmp_path: Path) -> BuiltHome:
+    return built.copy(tmp_path / "home")
+
+
+def missing(home: BuiltHome) -> dict[str, set[str]]:
+    """Promised columns that are not there, by table."""
+    there: dict[str, set[str]] = {}
+    for row in home.rows("from duckdb_columns() where database_name = 'w' and schema_name = 'marts'"):
+        there.setdefault(row["table_name"], set()).add(row["column_name"])
+    return {
+        table: gone for table, columns in PROMISED.items() if (gone := set(columns.split()) - there.get(table, set()))
+    }
+
+
+def statuses(home: BuiltHome) -> dict[str, Any]:
+    return {
+        "promise": home.values("select status from w.marts.promises where visit_id = 'P'"),
+        "revisit": home.values("select status from w.marts.revisits"),
+        "closed": home.values("select bool_and(is_closed) from w.marts.account_episodes"),
+    }
+
+
+def outcomes(home: BuiltHome) -> dict[str, Any]:
+    """What mappings, payments and accounts say of visits of long ago."""
+    return {
+        "outcome": home.values("select outcome from w.marts.visits where visit_id = 'N'"),
+        "promised": home.values("select promise_made from w.marts.visits where visit_id = 'P'"),
+        "promise": home.values("select status from w.marts.promises where visit_id = 'P'"),
+        "place": home.values("select out_of_place from w.marts.visit_quality where visit_id = 'N'"),
+    }
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_run_loads_builds_tests_and_publishes(built: BuiltHome) -> None:
+    assert "5 deliveries from 5 segment(s): 4 new" in (built.path / "printed").read_text()
+    assert built.values("select visit_id from w.marts.visits order by all") == ["N", "P", "R", "Z"]
+    (run,) = built.runs()
+    assert (run["as_of"], run["deliveries"], run["rejected"], run["is_full"]) == (AS_OF, 5, 1, True)
+    passed = json.loads((built.warehouse.folder / "dbt" / "run_results.json").read_text())["results"]
+    assert sum(each["unique_id"].startswith("test.") and each["status"] == "pass" for each in passed) > 20
+
+
+def test_every_mart_and_column_is_there_after_the_first_run_on_an_empty_store(tmp_path: Path) -> None:
+    home = BuiltHome(tmp_path / "home")
+    assert home.here("run") == 0
+    assert missing(home) == {}
+    assert [home.values(f"select count(*) from w.marts.{table}") for table in PROMISED] == [[0]] * len(PROMISED)
+
+
+def test_every_mart_and_column_is_there_when_all_that_ever_came_was_rejected(tmp_path: Path) -> None:
+    home = BuiltHome(tmp_path / "home")
+    home.land(b"", b"{", b"[1]")
+    home.build()
+    assert missing(home) == {}
+    assert home.values("select rejected from w.marts.reconciliation where is_balanced") == [3]
+    assert home.values("select count(*) from w.marts.visits") == [0]
+
+
+# ---------------------------------------------------------------- days
+
+
+def test_a_build_told_another_day_moves_what_depends_on_it_and_shows_it_to_nobody_until_published(
+    home: BuiltHome,
+) -> None:
+    assert statuses(home) == {"promise": ["open"], "revisit": ["pending"], "closed": [False]}
+    before = home.warehouse.published.read_bytes()
+    done = home.kobra("build", "--as-of", str(LATER))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(LATER) in done.stdout
+    assert home.warehouse.published.read_bytes() == before
+    assert home.here("publish") == 0
+    assert statuses(home) == {"promise": ["broken"], "revisit": ["missed"], "closed": [True]}
+    assert home.values("select as_of from w.meta.build") == [LATER]
+
+
+@pytest.fixture(scope="module")
+def today(built: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """After the plain run that followed one that was told a day."""
+    home = built.copy(tmp_path_factory.mktemp("today") / "home")
+    assert home.here("run") == 0
+    return home
+
+
+def test_the_plain_run_after_one_that_was_told_a_day_speaks_of_today(today: BuiltHome) -> None:
+    assert abs(today.runs()[0]["as_of"] - datetime.now(MEXICO).date()) <= timedelta(days=1)
+    assert today.values("select as_of from w.meta.build") == [today.runs()[0]["as_of"]]
+    assert statuses(today)["promise"] == ["broken"]
+
+
+def test_a_run_with_nothing_new_loads_no_engine(today: BuiltHome) -> None:
+    before = today.warehouse.published.stat()
+    environ = os.environ | {"KOBRA_HOME": str(today.path)}
+    answer = subprocess.check_output([sys.executable, "-c", NOTHING_NEW], env=environ, text=True)
+    assert answer == "0 []\n"
+    assert today.warehouse.published.stat() == before
+
+
+def test_a_run_with_nothing_new_holds_until_midnight_in_the_default_zone_and_no_longer(
+    today: BuiltHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = today.runs()[0]["as_of"] + timedelta(days=1)
+    midnight = datetime.combine(day, time(), MEXICO).timestamp()
+    for moment, holds in ((midnight - 1, True), (midnight, False)):
+        monkeypatch.setattr(waiting, "time", lambda moment=moment: moment)
+        assert today.warehouse.is_current() is holds
+
+
+# ---------------------------------------------------------------- what a customer edits
+
+
+def test_what_was_edited_takes_effect_with_the_next_plain_run_for_old_visits_too_and_so_does_what_was_removed(
+    today: BuiltHome, tmp_path: Path
+) -> None:
+    home = BuiltHome(tmp_path / "moved")
+    shutil.copytree(today.path, home.path)
+    assert outcomes(home) == {"outcome": ["no_contact"], "promised": [True], "promise": ["broken"], "place": [None]}
+    home.edit("mappings/answer_codes.csv", CODES.replace("no_contact", "absent"))
+    home.edit("inputs/payments.csv", PAYMENTS + "p2,110,2026-03-05,950\n")
+    home.place(("130", 20.5, -99.1332))
+    assert home.here("run") == 0
+    assert outcomes(home) == {"outcome": ["absent"], "promised": [True], "promise": ["kept"], "place": [True]}
+    assert home.runs()[0]["deliveries"] == 0
+    for name in ("mappings/answer_codes.csv", "mappings/question_roles.csv"):
+        (home.path / name).unlink()  # the starting set holds, which maps none of these questions
+    for name in ("inputs/payments.csv", "inputs/accounts.csv"):
+        (home.path / name).unlink()
+    assert home.here("run") == 0
+    assert outcomes(home) == {"outcome": [None], "promised": [None], "promise": [], "place": [None]}
+
+
+FILES = """mappings/question_roles.csv mappings/answer_codes.csv mappings/settings.csv inputs/payments.csv
+    inputs/accounts.csv""".split()
+
+
+def test_every_file_that_is_edited_comes_or_goes_makes_the_next_run_look(tmp_path: Path) -> None:
+    home = BuiltHome(tmp_path / "home")
+    home.land(visit("1"))
+    home.run()
+    for name in FILES:
+        for change in (lambda path: path.write_text("a"), lambda path: path.write_text("b"), Path.unlink):
+            assert home.warehouse.is_current()
+            path = home.path / name
+            path.parent.mkdir(exist_ok=True)
+            change(path)
+            assert not home.warehouse.is_current()
+            home.run()
+
+
+@pytest.mark.parametrize("name", ["mappings/settings.csv", "inputs/payments.csv"])
+def test_a_file_that_is_edited_while_a_run_is_at_work_is_taken_in_by_the_next_one(tmp_path: Path, name: str) -> None:
+    home = BuiltHome(tmp_path / "home")
+    home.land(visit("1"))
+
+    def build(loaded: Loaded) -> float:
+        if loaded.deliveries:
+            home.edit(name, PAYMENTS)
+        return float("inf")
+
+    for is_current in (False, True):
+        with home.warehouse.lock():
+            home.warehouse.run(build)
+        assert home.warehouse.is_current() is is_current
+
+
+# ---------------------------------------------------------------- builds that broke off, and second thoughts
+
+
+def break_off(home: BuiltHome) -> None:
+    """A build whose models stand, and which came to no end: its checks failed, or somebody stopped it."""
+    built = models.build
+
+    def failing(path: Path, *, full: bool) -> None:
+        built(path, full=full)
+        raise FaultError("a check failed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "build", failing)
+        with pytest.raises(FaultError):
+            home.build()
+
+
+@pytest.mark.parametrize("name", ["mappings/answer_codes.csv", "inputs/accounts.csv"])
+def test_an_edit_that_was_taken_back_after_its_build_failed_leaves_no_trace(
+    built: BuiltHome, home: BuiltHome, name: str
+) -> None:
+    if name.startswith("inputs"):
+        home.place(("130", 20.5, -99.1332))
+    else:
+        home.edit(name, CODES.replace("no_contact", "absent"))
+    break_off(home)
+    if name.startswith("inputs"):
+        (home.path / name).unlink()
+    else:
+        home.edit(name, CODES)
+    home.build()
+    assert differences(home.warehouse.published, built.warehouse.published) == {}
+
+
+def test_the_promised_names_are_those_of_metrics_and_landed_visits_fill_them(built: BuiltHome) -> None:
+    assert missing(built) == {}
+    filled = {table for table in PROMISED if built.values(f"select count(*) from w.marts.{table}") != [0]}
+    assert PROMISED.keys() - filled <= {"legs"}

@@ -1,0 +1,148 @@
+"""A build that was killed is made good by the next one, and a build of what changed is as good as one of all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from built_home import BuiltHome, differences, promise, settled, visit
+from interruptions import DIED, Plan, finish
+
+from pipelines import models
+
+KILLS = int(os.environ.get("KOBRA_KILLS", "2"))  # 60 for a long look
+STATEMENTS = 180  # that dbt sends in an incremental build, about
+AS_OF = "2026-04-20"
+RUN = ("run", "--as-of", AS_OF)
+OLD_PLACES = "built.agent_key,\n        built.account_id,\n        built.local_date"
+NO_PLACES = "null::varchar as agent_key, null::varchar as account_id, null::date as local_date"
+
+
+def move(home: BuiltHome) -> None:
+    """New versions that take visits to another agent, day and account; a new visit; a point of reference."""
+    home.land(
+        promise("P", 12, externalID="140", agentID="A2"),
+        visit("R", 13, externalID="120", agentID="A3", cancelled=True),
+        visit("N", 4, externalID="110", agentID="A1", tagName="Prometió"),
+        visit("new", 14, agentID="A2", externalID="140"),
+    )
+    home.place(("900", 20.5, -99.1332))
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """A home that has been built, in which several visits have changed since."""
+    home = settled(tmp_path_factory).copy(tmp_path_factory.mktemp("before") / "home")
+    move(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def undisturbed(before: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is published after a build of everything."""
+    home = before.copy(tmp_path_factory.mktemp("undisturbed") / "home")
+    assert home.here(*RUN, "--full-refresh") == 0
+    return home.warehouse.published
+
+
+@pytest.fixture
+def home(before: BuiltHome, tmp_path: Path) -> BuiltHome:
+    return before.copy(tmp_path / "home")
+
+
+# ---------------------------------------------------------------- what changed, and nothing else
+
+
+def test_a_visit_that_moved_is_gone_from_where_it_was_and_all_tables_are_as_if_built_at_once(
+    home: BuiltHome, undisturbed: Path
+) -> None:
+    assert home.values("select agent_key from w.marts.agent_days where local_date = '2026-03-02'") == ["A1"]
+    assert home.here(*RUN) == 0
+    assert home.runs()[0]["is_full"] is False
+    assert home.values("from w.marts.agent_days where local_date = '2026-03-02'") == []
+    assert differences(home.warehouse.published, undisturbed) == {}
+
+
+def test_a_build_that_forgets_where_visits_were_before_is_caught(
+    undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "sql"
+    shutil.copytree(models.PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    model = project / "models" / "staging" / "touched_visits.sql"
+    text = model.read_text()
+    assert OLD_PLACES in text
+    forgetful, _, _ = text.replace(OLD_PLACES, NO_PLACES).partition("{% if visits is none %}")
+    model.write_text(f"{forgetful}select * from changed")
+    monkeypatch.setattr(models, "PROJECT", project)
+    home = settled(tmp_path_factory).copy(tmp_path / "home")
+    home.build()
+    move(home)
+    assert home.here(*RUN) == 1  # a visit is in visit_quality twice, which its check tells
+    assert "marts.agent_days" in differences(home.warehouse.working, undisturbed, "marts")
+
+
+# ---------------------------------------------------------------- killed
+
+
+def die_in_statement(number: int) -> None:
+    """Die before the nth statement that dbt sends."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
+
+    add_query, seen = DuckDBConnectionManager.add_query, 0
+
+    def counted(self: Any, *arguments: Any, **more: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen >= number:
+            os._exit(DIED)
+        return add_query(self, *arguments, **more)
+
+    DuckDBConnectionManager.add_query = counted
+
+
+@contextmanager
+def still_readable(home: BuiltHome) -> Iterator[None]:
+    """What people read is, byte by byte, what it was."""
+    published = home.warehouse.published.read_bytes()
+    yield
+    assert home.warehouse.published.read_bytes() == published
+    assert home.values("select count(*) from w.marts.visits") == [4]
+    assert not home.warehouse.published.with_suffix(".duckdb.wal").exists()
+
+
+def assert_made_good(home: BuiltHome, undisturbed: Path) -> None:
+    assert home.here(*RUN) == 0
+    assert differences(home.warehouse.published, undisturbed) == {}
+    assert {path.name for path in home.warehouse.folder.iterdir() if path.name.startswith((".p", "load"))} == set()
+
+
+@pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
+def test_killed_twice_between_any_two_statements_then_run_is_as_if_nothing_had_happened(
+    home: BuiltHome, undisturbed: Path, seed: int
+) -> None:
+    step = STATEMENTS // (KILLS + 1)
+    for number in (STATEMENTS - step * (2 * seed + 1), STATEMENTS - step * (2 * seed + 2)):
+        with still_readable(home):
+            plan = Plan(patch=partial(die_in_statement, max(1, number)), arguments=RUN, builds=True)
+            assert finish(home.path, plan) == DIED
+    assert_made_good(home, undisturbed)
+
+
+# The more that is asked for, the more of them.
+@pytest.mark.parametrize(
+    "moment",
+    [("pipelines.wide", "build", 1), ("pipelines.meta", "remember", 1), ("pipelines.meta", "record", 1)][
+        : KILLS // 2
+    ],
+    ids=lambda moment: moment[1],
+)
+def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
+    home: BuiltHome, undisturbed: Path, moment: tuple[str, str, int]
+) -> None:
+    with still_readable(home):
+        assert finish(home.path, Plan(dies_after=moment, arguments=RUN, builds=True)) == DIED
+    assert_made_good(home, undisturbed)

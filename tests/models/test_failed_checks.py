@@ -1,0 +1,111 @@
+"""A build that went wrong is not published, and says what a person can do about it without quoting anybody's data."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+from built_home import CANARIES, CODES, BuiltHome, settled, visit
+
+from pipelines import models
+
+UNBALANCED = """
+insert into kobra.deliveries by name
+select * replace ('ghost' as delivery_id, 'new' as outcome) from kobra.deliveries order by delivery_id limit 1
+"""
+CANNOT_BE_BUILT = "select cast(client_name as integer) as number from {{ ref('visits') }} where visit_id = 'Z'"
+OWN_CHECK = """
+-- No day has been looked at.
+
+select "check", local_date -- a reserved word
+from {{ ref('data_quality') }} where "check" = 'gps_missing'
+"""
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> BuiltHome:
+    return settled(tmp_path_factory).copy(tmp_path / 'a "home" of mine')
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the models to change."""
+    copy = tmp_path / "sql"
+    shutil.copytree(models.PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(models, "PROJECT", copy)
+    return copy
+
+
+def failed_rows(told: str) -> list[list[tuple[object, ...]]]:
+    """What the commands in a message answer."""
+    found = []
+    for part in told.split("See them with:\n")[1:]:
+        program, readonly, database, query, *_ = shlex.split(part.partition("\nkobra: ")[0])
+        assert (program, readonly) == ("duckdb", "-readonly")
+        with duckdb.connect(database, read_only=True) as connection:
+            found.append(connection.execute(query).fetchall())
+    return found
+
+
+def test_a_check_that_fails_is_named_with_its_rows_and_nothing_is_published_until_it_is_mended(
+    home: BuiltHome,
+) -> None:
+    before = home.warehouse.published.read_bytes()
+    home.working(UNBALANCED)
+    home.land(visit("new", 6))
+    done = home.kobra("run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "check always_true_reconciliation_is_balanced of reconciliation failed for 1 row(s)" in done.stderr
+    assert done.stderr.endswith("\nkobra: nothing is published; what people read stays as it was\n")
+    ((row,),) = failed_rows(done.stderr)
+    assert row[0] == "lender_a"
+    assert home.warehouse.published.read_bytes() == before
+
+    done = home.kobra("publish")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "kobra build" in done.stderr
+    assert home.warehouse.published.read_bytes() == before
+
+    home.working("delete from kobra.deliveries where delivery_id = 'ghost'")
+    assert home.here("run") == 0
+    assert home.values("select count(*) from w.marts.visits where visit_id = 'new'") == [1]
+
+
+def test_a_model_that_cannot_be_built_and_a_check_of_ones_own_are_told_without_a_word_of_the_data(
+    home: BuiltHome, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "models" / "staging" / "own.sql").write_text(CANNOT_BE_BUILT)
+    (project / "tests" / "nothing_missing.sql").write_text(OWN_CHECK)
+    before = home.warehouse.published.read_bytes()
+    assert home.here("run") == 1
+    told = capsys.readouterr()
+    assert "model own cannot be built. See why with: cd " in told.err
+    assert "dbt build --select own" in told.err
+    assert "check nothing_missing failed for 4 row(s)" in told.err
+    (rows,) = failed_rows(told.err)
+    assert {row[0] for row in rows} == {"gps_missing"}
+    assert not [word for word in CANARIES.values() if word in told.err + told.out]
+    assert home.warehouse.published.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("mappings/answer_codes.csv", f"{CODES},tag,Mal,Not Snake\n", 'answer_codes.csv line 4: code "Not Snake"'),
+        ("mappings/settings.csv", "key,value\nlate_hours,soon\n", "settings.csv line 2: "),
+        ("inputs/payments.csv", "who,what\nEva,5\n", "payments.csv line 1: this is no header"),
+        ("inputs/accounts.csv", "external_id\n110\n", "accounts.csv line 1: missing here: as_of_date"),
+    ],
+    ids=lambda value: value.partition(".")[0] if value.endswith(".csv") else "",
+)
+def test_a_file_that_cannot_be_used_stops_the_run_with_place_and_remedy(
+    home: BuiltHome, capsys: pytest.CaptureFixture[str], name: str, text: str, says: str
+) -> None:
+    before = home.warehouse.published.read_bytes()
+    home.edit(name, text)
+    assert home.here("run") == 1
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.endswith("\nkobra: nothing is published; what people read stays as it was\n")
+    assert home.warehouse.published.read_bytes() == before
