@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import NamedTuple
 
-from torture import clock, damage, kills, power_loss, refusing_disk, sync_failure
+from torture import clock, damage, kills, power_loss, refusing_disk, suites, sync_failure
 from torture.table import CannotRunHereError, Row, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
@@ -33,10 +33,16 @@ PROOFS = (
     Proof("disk-read-only", refusing_disk.prove_read_only, 20, 3),
     Proof("file-size", refusing_disk.prove_file_size, 20, 3),
     Proof("descriptors", refusing_disk.prove_descriptors, 20, 3),
-    Proof("cuts", damage.prove_cuts, 10, 1),
+    Proof("cuts", damage.prove_cuts, 3, 1),
     Proof("flips", damage.prove_flips, 10, 1),
     Proof("clock", clock.prove, 10, 1),
     Proof("workers", kills.prove_workers, 20, 2),
+    Proof("load-kills", suites.prove_kills, 60, 2),
+    Proof("order", suites.prove_order, 2000, 20),
+    Proof("marts", suites.prove_marts, 30, 1),
+    Proof("drift", suites.prove_drift, 1, 1),
+    Proof("poison", suites.prove_poison, 1, 1),
+    Proof("publishing", suites.prove_publishing, 1, 1),
 )
 
 

@@ -1,7 +1,6 @@
 """python -m torture.broken MUTANT …: a receiver that is broken on purpose. A proof that it passes proves nothing."""
 
 import errno
-import fcntl
 import os
 import sys
 from collections import deque
@@ -38,6 +37,8 @@ def write_unsynced(fd: int, buffers: Sequence[bytes]) -> int:
     return os.writev(fd, buffers)
 
 
+_landing: Any = landing
+_app: Any = receiver.app
 _honest_write = landing.write_synced
 
 
@@ -70,7 +71,7 @@ class SteppingClock:
 
         class Stepping(datetime):
             @classmethod
-            def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            def now(cls, tz: Any = None) -> Any:
                 return datetime.now(tz or UTC) - (outer._left < 0) * STEP_BACK
 
         return Stepping
@@ -79,31 +80,35 @@ class SteppingClock:
 def step_back() -> None:
     """No mutant: the product, on a machine whose clock is set back while it runs."""
     clock = SteppingClock(100)
-    landing.time_ns = clock.time_ns  # type: ignore[attr-defined]
-    landing.datetime = clock.datetime()  # type: ignore[misc, attr-defined]
+    _landing.time_ns = clock.time_ns
+    _landing.datetime = clock.datetime()
 
 
 def trust_the_clock() -> None:
     """The same machine, and names and ids that are whatever the clock says."""
     step_back()
-    landing.Stamps._last = property(lambda _: 0, lambda *_: None)  # type: ignore[attr-defined]
-    Landing._last_name = property(lambda _: "", lambda *_: None)  # type: ignore[assignment, method-assign]
+    _landing.Stamps._last = property(lambda _: 0, lambda *_: None)
+    _landing.Landing._last_name = property(lambda _: "", lambda *_: None)
 
 
 def late() -> None:
-    receiver.app.Landing = LateLanding  # type: ignore[misc]
+    """Answers that do not wait for the disk."""
+    _app.Landing = LateLanding
 
 
 def unsynced() -> None:
-    landing.write_synced = write_unsynced
+    """Answers that wait for the kernel alone."""
+    _landing.write_synced = write_unsynced
 
 
 def retrying() -> None:
-    landing.write_synced = write_again
+    """Answers after a second try at what failed."""
+    _landing.write_synced = write_again
 
 
 def unlocked() -> None:
-    landing._lock = lambda fd: bool(fcntl.LOCK_EX)
+    """Segments that nobody can tell from those of a dead writer."""
+    _landing._lock = lambda _fd: True
 
 
 MUTANTS = {

@@ -89,11 +89,12 @@ class Crowd:
         self.over.set()
         for thread in self._threads:
             thread.join()
-        return {delivery_id: crc for client in self._clients for delivery_id, crc in client.ledger.items()}
+        return self.so_far()
 
-    def so_far(self) -> int:
-        """How many were acknowledged until now."""
-        return sum(len(client.ledger) for client in self._clients)
+    def so_far(self) -> Ledger:
+        """What was acknowledged to anybody until now."""
+        copies = [client.ledger.copy() for client in self._clients]
+        return {delivery_id: crc for copy in copies for delivery_id, crc in copy.items()}
 
 
 def audit(ledger: Ledger, raw: Path) -> Trial:
@@ -129,7 +130,8 @@ def crowd(port: int, size: int = 8, pause_s: float = 0.002) -> Iterator[Crowd]:
 
 def for_a_while(everybody: Crowd, low: float = 0.2, high: float = 0.6) -> None:
     """Wait until there is something to lose, then a moment that nobody can foresee."""
-    until(lambda: everybody.so_far() >= 8)
+    if not until(lambda: len(everybody.so_far()) >= 8, seconds=30):
+        everybody.faults.append("nothing was acknowledged: there was nothing to lose")
     time.sleep(random.uniform(low, high))
 
 

@@ -49,6 +49,7 @@ def kill_during_recoveries(home: Path, times: int, *flags: str, broken: str = ""
             crowd(running.port, size=16) as clients,
         ):
             sizes: dict[Path, int] = {}
+            for_a_while(clients, 0, 0)
             until(partial(_recover_and_watch, home / "raw", sizes, trial), seconds=2)
             running.kill()
             ledger |= clients.end()

@@ -1,5 +1,6 @@
 """File systems of our own: in a file behind a loop device, or of a few kilobytes in memory. All need root."""
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -7,12 +8,14 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from torture.table import CannotRunHereError
 
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, the same number for ext4, xfs and f2fs
 _NO_LOG_FLUSH = 2
+_NEW_MOUNT_NAMESPACE = 0x00020000
 _IMAGE_BYTES = 512 << 20  # sparse; mkfs.xfs refuses less than 300 MiB
 
 
@@ -21,6 +24,7 @@ def require_root(*tools: str) -> None:
     if os.geteuid() != 0:
         raise CannotRunHereError("needs root, to mount")
     require(*tools)
+    _mount_for_ourselves()
 
 
 def require(*tools: str) -> None:
@@ -28,6 +32,15 @@ def require(*tools: str) -> None:
     for tool in tools:
         if shutil.which(tool) is None:
             raise CannotRunHereError(f"needs {tool}, which is not installed")
+
+
+@cache
+def _mount_for_ourselves() -> None:
+    """Let nobody else see our mounts: a container that starts meanwhile would take a copy of them along, and what
+    is unmounted here would live on there, still without power."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_MOUNT_NAMESPACE):
+        raise CannotRunHereError("needs a mount namespace of its own, which this container may not make")
+    run("mount", "--make-rprivate", "/")
 
 
 class Disk:
@@ -40,9 +53,12 @@ class Disk:
         with self._image.open("wb") as image:
             image.truncate(_IMAGE_BYTES)
         run(f"mkfs.{kind}", "-q", str(self._image))
+        # One device for all mounts: one that is let go at every unmount would be taken down behind our back,
+        # while the next one already reads the same file.
+        self._device = run("losetup", "--find", "--show", str(self._image)).strip()
 
     def mount(self) -> None:
-        run("mount", "-o", "loop", str(self._image), str(self.at))
+        run("mount", self._device, str(self.at))
 
     def cut_power(self) -> None:
         """From now on nothing reaches the disk, not even the journal: what is only in memory is gone."""
@@ -55,6 +71,11 @@ class Disk:
     def unmount(self) -> None:
         run("umount", str(self.at))
 
+    def throw_away(self) -> None:
+        subprocess.run(["umount", str(self.at)], check=False, capture_output=True)
+        run("losetup", "--detach", self._device)
+        self._image.unlink()
+
 
 @contextmanager
 def disk(folder: Path, kind: str) -> Iterator[Disk]:
@@ -62,13 +83,9 @@ def disk(folder: Path, kind: str) -> Iterator[Disk]:
     made = Disk(folder, kind)
     try:
         made.mount()
-    except CannotRunHereError as why:
-        raise CannotRunHereError(f"needs loop devices and {kind} in the kernel") from why
-    try:
         yield made
     finally:
-        subprocess.run(["umount", str(made.at)], check=False, capture_output=True)
-        made._image.unlink()
+        made.throw_away()
 
 
 @contextmanager
@@ -82,8 +99,9 @@ def small(folder: Path, size: str) -> Iterator[Path]:
         run("umount", str(folder))
 
 
-def run(*command: str) -> None:
-    """Run a tool. Raises CannotRunHereError with what it said when it fails."""
+def run(*command: str) -> str:
+    """Run a tool; what it printed. Raises CannotRunHereError with what it said when it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise CannotRunHereError(f"{command[0]} fails here: {done.stderr.strip()}")
+    return done.stdout

@@ -36,7 +36,7 @@ class Trial:
 class Row:
     """A proof: what was done how often, what the product made of it, and what the mutants did.
 
-    `trial` is None when the proof could not run; `why_not` then says why.
+    `trial` is None when the proof could not run; `why_not` then says why. `note` stands behind the verdict.
     """
 
     failure: str
@@ -45,6 +45,7 @@ class Row:
     mutants: dict[str, Trial] = field(default_factory=dict)
     counts_deliveries: bool = True
     why_not: str = ""
+    note: str = ""
 
     @property
     def sound(self) -> bool:
@@ -62,7 +63,7 @@ class Row:
                 said.append(f"MUTANT NOT CAUGHT ({name})")
             else:
                 said.append(f"mutant caught ({name}: {trial.lost or trial.faults[0]}{' lost' * bool(trial.lost)})")
-        return "; ".join(said)
+        return "; ".join([*said, self.note] if self.note else said)
 
 
 def markdown(rows: Iterable[Row]) -> str:
