@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.faults import FaultError
+from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
 from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
 from receiver import landing
 
@@ -97,6 +98,29 @@ def _parser() -> argparse.ArgumentParser:
     bring_in.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON or JSON, also .gz or .zst")
     bring_in.add_argument("--source", type=_source, help="whose deliveries these are, where they do not say so")
 
+    leave = command("forget", "erase a person everywhere, for good", _forget)
+    leave.description = (
+        "Erase a person from the raw store, the tables and KOBRA_HOME/exports, for good: all deliveries of every "
+        "visit with this account, or with this phone or e-mail address among its phones and e-mails. Rejected "
+        "deliveries cannot be attributed: they are searched for the id as a word, counted, and erased with "
+        "--rejects. Backups, copies elsewhere and your own files are not touched."
+    )
+    leave.add_argument("--source", type=_source, help="whose account it is; phones and addresses: of every source")
+    leave.add_argument("--account", action="append", default=[], type=_id, metavar="ID", help="externalID, as sent")
+    leave.add_argument("--phone", action="append", default=[], type=_phone, metavar="P", help="its digits count")
+    leave.add_argument("--email", action="append", default=[], type=_email, metavar="E", help="in any case")
+    leave.add_argument("--rejects", action="store_true", help="erase rejected deliveries with such an id, too")
+
+    keep = command("retain", "keep raw deliveries and personal data no longer than so many days", _retain)
+    keep.description = (
+        "Remove raw partitions older than --raw-days whole (the tables stay; what is built anew from the raw store "
+        "afterwards has less), and blank personal data in the tables of visits whose last version came in more than "
+        "--pii-days ago: client and contact names, comments, phones, e-mails, free text. The policy is remembered; "
+        "every later run blanks by it."
+    )
+    for name, what in (("--raw-days", "raw deliveries"), ("--pii-days", "personal data in the tables")):
+        keep.add_argument(name, type=_count, metavar="DAYS", help=f"how long to keep {what}")
+
     sample = command("sample", "invent visits, the same ones for a seed", _sample)
     sample.add_argument("target", metavar="FOLDER|URL", help="folder for sample.ndjson, or a receiver's URL")
     sample.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
@@ -150,6 +174,24 @@ def _count(text: str) -> int:
 def _source(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
         raise argparse.ArgumentTypeError("a source is 1 to 64 letters, digits, '_', '.' or '-'")
+    return text
+
+
+def _id(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an account is not blank")
+    return text
+
+
+def _phone(text: str) -> str:
+    if not re.search("[0-9]", text):
+        raise argparse.ArgumentTypeError("a phone has digits")
+    return text
+
+
+def _email(text: str) -> str:
+    if "@" not in text:
+        raise argparse.ArgumentTypeError("an e-mail address has an @")
     return text
 
 
@@ -250,13 +292,80 @@ def _export(home: Path, options: argparse.Namespace) -> int:
 def _import(home: Path, options: argparse.Namespace) -> int:
     from pipelines.history import HistoryError, bring_in  # noqa: PLC0415
 
+    warehouse, left_out = Warehouse(home), 0
+    with warehouse.lock():
+        forgotten = Forgotten(home)
+
+        def leave_out(source: str, body: bytes) -> bool:
+            nonlocal left_out
+            goes = bool(forgotten) and forgotten.keeps_out(source, body)
+            left_out += goes
+            return goes
+
+        try:
+            done = bring_in(warehouse.raw, options.files, options.source, leave_out)
+        except HistoryError as why:
+            raise UsageError(str(why)) from why
+    print(
+        f"{done.read} deliveries read, {done.landed} landed, {done.known} known already"
+        + (f"; {left_out} more of forgotten persons left out" if left_out else "")
+    )
+    return OK
+
+
+def _forget(home: Path, options: argparse.Namespace) -> int:
+    from pipelines import erasure  # noqa: PLC0415
+
+    persons = _persons(options)
+    warehouse = Warehouse(home)
+    with warehouse.lock():
+        done = erasure.forget(warehouse, persons, _progress, rejects=options.rejects)
+    print(
+        f"erased: {done.swept.deliveries} deliveries of {done.swept.visits} visit(s) in {done.swept.segments} "
+        f"segment(s), {done.swept.leftovers} file(s) left beside segments; {done.exports} export(s) written anew"
+    )
+    if done.waiting:
+        print(f"{done.waiting} in segments that are still being written: the kobra run that loads them erases them")
+    if done.unreadable_erased:
+        print(f"{done.unreadable_erased} rejected or damaged deliveries with an id in them: erased as well")
+    elif done.unreadable:
+        print(
+            f"{done.unreadable} rejected or damaged deliveries have such an id in them and are kept, for they may be "
+            "of somebody else: --rejects erases them"
+        )
+    for name, rows in done.input_rows.items():
+        print(f"inputs/{name} is yours and still has {rows} row(s) of the account: remove them, then run this again")
+    return OK
+
+
+def _persons(options: argparse.Namespace) -> list[Known]:
+    if not (options.account or options.phone or options.email):
+        raise UsageError("say who is to be forgotten: --source with --account, or --phone, or --email")
+    if options.account and not options.source:
+        raise UsageError("two lenders may have the same account id: say whose it is with --source")
+    return [
+        *(Known("account", options.source, text) for text in options.account),
+        *(phone(text, options.source or ANY_SOURCE) for text in options.phone),
+        *(email(text, options.source or ANY_SOURCE) for text in options.email),
+    ]
+
+
+def _retain(home: Path, options: argparse.Namespace) -> int:
+    from pipelines import erasure  # noqa: PLC0415
+    from pipelines.retention import Policy  # noqa: PLC0415
+
+    if options.raw_days is None and options.pii_days is None:
+        raise UsageError("say how many days to keep: --raw-days, --pii-days, or both")
     warehouse = Warehouse(home)
     with warehouse.lock():
         try:
-            done = bring_in(warehouse.raw, options.files, options.source)
-        except HistoryError as why:
+            done = erasure.retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
+        except erasure.ContradictionError as why:
             raise UsageError(str(why)) from why
-    print(f"{done.read} deliveries read, {done.landed} landed, {done.known} known already")
+    if done.policy.pii_days:
+        print(f"personal data older than {done.policy.pii_days} days is blanked, by this and by every later run")
+    if options.raw_days:
+        print(f"{len(done.partitions)} raw partition(s) older than {options.raw_days} days removed")
     return OK
 
 
@@ -307,14 +416,15 @@ def _rejects(home: Path, options: argparse.Namespace) -> int:
 
 
 def _verify(home: Path, _options: argparse.Namespace) -> int:
-    segments = records = damaged = 0
-    for path, sound, damage in landing.verify(home / "raw"):
+    segments = records = damaged = erased = 0
+    for path, sound, damage, gone in landing.verify(home / "raw"):
         segments += 1
         records += sound
+        erased += gone
         for stretch in damage:
             damaged += stretch.records
             print(f"{path}: {stretch.records} damaged record(s) at offset {stretch.offset}")
-    print(f"{segments} segments, {records} sound records, {damaged} damaged")
+    print(f"{segments} segments, {records} sound records, {damaged} damaged" + f", {erased} erased" * bool(erased))
     return FAILED if damaged else OK
 
 

@@ -142,7 +142,7 @@ TABLES = {
         Table("segments", "one raw segment taken", ("segment",), (
             _SEGMENT._replace(meaning="Name of the segment without endings."),
             Column("received_date", Type.DATE, "UTC day of its partition."),
-            Column("lines", Type.COUNT, "Records read from it."),
+            Column("lines", Type.COUNT, "Deliveries read from it; erased ones do not count."),
             Column("bytes", Type.COUNT, "Bytes of the bodies in it."),
             Column("damaged", Type.COUNT, "Records that failed their checksum and were skipped."),
             Column("loaded_at", Type.INSTANT, "When it was loaded."),

@@ -47,6 +47,10 @@ class ExportError(Exception):
     """What was asked for cannot be exported; its text says what can."""
 
 
+class ExportBusyError(ExportError):
+    """Another export is writing to the folder."""
+
+
 class Exported(NamedTuple):
     """One table written: the file, or the folder of its partitions. `cut`: cells too long for XLSX."""
 
@@ -109,6 +113,60 @@ def export(
     return [each._replace(path=to / each.path.name) for each in written]
 
 
+class Earlier(NamedTuple):
+    """What an earlier export wrote: the table's file or folder, in which form, by what it is partitioned."""
+
+    path: Path
+    label: str
+    form: Form
+    partition_by: tuple[str, ...]
+
+
+def earlier(published: Path, folder: Path) -> list[Earlier]:
+    """What earlier exports wrote to a folder, as the names of files and folders say."""
+    if not folder.is_dir() or not published.exists():
+        return []
+    with _attached(published, folder) as connection:
+        found = connection.execute(
+            "select distinct schema_name, table_name from duckdb_tables() where database_name = 'w'"
+        ).fetchall()
+    known = {f"{schema}.{name}" for schema, name in found}
+    ours = tuple(f"{schema}." for schema in {schema for schema, _ in found} - {"marts"})
+    named = (each for path in folder.iterdir() if (each := _by_name(path)))
+    return sorted(each for each in named if each.label in known or each.label.startswith(ours))
+
+
+def _by_name(path: Path) -> Earlier | None:
+    files = [path] if path.is_file() else sorted(below for below in path.rglob("*") if below.is_file())
+    name = path.stem if path.is_file() else path.name
+    for form in FORMS:
+        if path.name != _ASIDE and files and files[0].suffix == f".{form}":
+            parts = files[0].relative_to(path).parts[:-1]
+            label = name if "." in name else f"marts.{name}"
+            return Earlier(path, label, form, tuple(part.partition("=")[0] for part in parts))
+    return None
+
+
+def export_again(published: Path, folder: Path) -> None:
+    """Write anew, from the published file as it is now, all that earlier exports wrote to a folder; what cannot be
+    written any more goes. Raises ExportBusyError."""
+    if not folder.is_dir():
+        return
+    with _only_one(folder):  # clears away what an export left that was cut short
+        pass
+    for path, label, form, partition_by in earlier(published, folder):
+        try:
+            export(published, [label], folder, form, partition_by)
+        except ExportBusyError:
+            raise
+        except ExportError:  # its table is gone, or has other columns
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            landing.sync_folder(folder)
+
+
 @contextmanager
 def _only_one(to: Path) -> Iterator[Path]:
     """A place aside, on the same disk; the kernel lets go of the lock when this process dies."""
@@ -117,7 +175,9 @@ def _only_one(to: Path) -> Iterator[Path]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ExportError(f"another export is writing to {to}: wait for it, or choose another folder") from None
+            raise ExportBusyError(
+                f"another export is writing to {to}: wait for it, or choose another folder"
+            ) from None
         aside = to / _ASIDE
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from io import BufferedReader, RawIOBase
@@ -47,14 +47,20 @@ class Item(NamedTuple):
     source: str | None
 
 
-def bring_in(raw: Path, files: Iterable[Path], source: str | None) -> Imported:
+def bring_in(
+    raw: Path,
+    files: Iterable[Path],
+    source: str | None,
+    leave_out: Callable[[str, bytes], bool] = lambda _source, _body: False,
+) -> Imported:
     """Land what is in the files and not in the raw store yet. `source` is for what does not name its own.
 
-    Raises HistoryError, with the place in words and without any content.
+    What `leave_out` is true of (source, body) is passed by as if it were not there. Raises HistoryError, with the
+    place in words and without any content.
     """
     known = _Known(raw)
     landed = read = 0
-    items = (item for file in files for item in _items(file))
+    items = (item for file in files for item in _items(file) if not leave_out(item.source or source or "", item.body))
     stamps = landing.Stamps()
     while batch := list(islice(items, _BATCH)):
         read += len(batch)

@@ -6,7 +6,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipelines import comments, inputs, mappings, meta, models, wide
+from pipelines import comments, inputs, mappings, meta, models, retention, wide
+from pipelines.forgotten import Forgotten
 from pipelines.warehouse import Loaded, Warehouse
 
 if TYPE_CHECKING:
@@ -56,7 +57,11 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         comments.write(connection)
         meta.remember(connection)
         meta.record(connection, started, built.as_of, loaded, fingerprint, is_full=is_full)
-    return built
+        is_too_old = retention.finds(connection, retention.read(warehouse.home))
+        if is_too_old:  # only now: which answers are text, the models know
+            Forgotten(warehouse.home).begin_rewrite()
+            retention.blank(connection)
+    return build(warehouse, Loaded(), as_of) if is_too_old else built
 
 
 def _as_of(known: "Mappings", told: date | None) -> Built:

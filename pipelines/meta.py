@@ -21,6 +21,7 @@ create table if not exists meta.visits_built (
     source varchar, visit_id varchar, content_hash varchar, delivery_id varchar, versions bigint,
     account_lat double, account_lng double, agent_key varchar, account_id varchar, local_date date
 );
+create table if not exists meta.blanked (until timestamp with time zone);
 create table if not exists meta.runs (
     started_at timestamp with time zone, finished_at timestamp with time zone, duration_s double, as_of date,
     is_full boolean, visits_touched bigint, deliveries bigint, new_versions bigint, duplicates bigint,
@@ -67,20 +68,21 @@ def note_inputs(connection: "DuckDBPyConnection", fingerprint: str) -> None:
     connection.execute("update meta.build set inputs = ?", [fingerprint])
 
 
-def outdate(connection: "DuckDBPyConnection") -> None:
-    """Note, where marts are, that they do not hold everything that is loaded."""
-    if _is_there(connection):
-        connection.execute("update meta.build set is_finished = false")
+def outdate(connection: "DuckDBPyConnection", *, anew: bool = False) -> None:
+    """Note, where marts are, that they do not hold everything that is loaded; `anew`: that nothing of them holds."""
+    if is_built(connection):
+        connection.execute("update meta.build set is_finished = false" + ", made_as = null" * anew)
 
 
 def is_outdated(connection: "DuckDBPyConnection") -> bool:
     """Whether there are marts that do not hold everything that is loaded, or did not pass their tests."""
-    return _is_there(connection) and connection.execute(
+    return is_built(connection) and connection.execute(
         "select count(*) from meta.build where not is_finished"
     ).fetchone() != (0,)
 
 
-def _is_there(connection: "DuckDBPyConnection") -> bool:
+def is_built(connection: "DuckDBPyConnection") -> bool:
+    """Whether a build was ever begun."""
     found = "select count(*) from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
     return connection.execute(found).fetchone() == (1,)
 

@@ -67,11 +67,13 @@ def _runner() -> "dbtRunner":
 @contextmanager
 def _home(home: Path) -> Iterator[None]:
     """KOBRA_HOME as the profile reads it, and a file that is closed afterwards."""
-    before = os.environ.get("KOBRA_HOME")
+    before, arguments = os.environ.get("KOBRA_HOME"), sys.argv
+    sys.argv = ["kobra"]  # dbt keeps a record of them, and those of `kobra forget` name a person
     os.environ["KOBRA_HOME"] = str(home.absolute())
     try:
         yield
     finally:
+        sys.argv = arguments
         if before is None:
             del os.environ["KOBRA_HOME"]
         else:

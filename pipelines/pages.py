@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import pyarrow as pa
 
 from pipelines.reading import Visit, read_body
-from receiver.landing import Damage, Delivery, identity, read, received_date
+from receiver.landing import Damage, Delivery, Landed, identity, read, received_date
 
 PAGE_DELIVERIES = 40_000
 PAGE_BYTES = 160 << 20
@@ -124,7 +124,7 @@ def _take(path: Path, columns: _Columns, damage: list[Damage]) -> Generator[pa.T
         if isinstance(found, Damage):
             damage.append(found)
             damaged += found.records
-        else:
+        elif isinstance(found, Landed):  # what was erased is no delivery any more
             columns.add(segment, found.line, found.delivery)
             lines += 1
             size += found.delivery.size

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipelines.forgotten import Forgotten
 from pipelines.warehouse import Warehouse
 from receiver import landing
 
@@ -57,6 +58,7 @@ def look(warehouse: Warehouse) -> Status:
         "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
         "published_at": _changed(warehouse.published),
         "free_bytes": disk.f_bavail * disk.f_frsize,
+        "erasure_unfinished": Forgotten(warehouse.home).is_unfinished,
     }
     figures["faults"] = faults = list(_faults(figures))
     return Status({name: value for name, value in figures.items() if name != "faults"} | {"faults": faults}, faults)
@@ -128,6 +130,8 @@ def _faults(figures: dict[str, Any]) -> Iterator[str]:
         yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
     if figures.get("damaged_records"):
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
+    if figures["erasure_unfinished"]:
+        yield "a person is erased from the raw store and not yet from what people read: `kobra run` goes on with it"
     if figures["free_bytes"] < _FREE_FLOOR:
         yield "the disk is nearly full: the receiver refuses visits below its floor; make room"
 

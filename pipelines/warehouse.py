@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pipelines import meta
+from pipelines import forgotten, meta, retention
+from pipelines.forgotten import Forgotten
 from pipelines.waiting import Ledger, Seen, look, stamps
 from receiver import landing
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 _MEMORY_LIMIT = "400MB"
+_REWRITE_MEMORY_LIMIT = "1GB"  # as the widest tables need it when they are written
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 
 
@@ -65,7 +67,9 @@ class Warehouse:
         edited = [home / "mappings" / f"{name}.csv" for name in ("question_roles", "answer_codes", "settings")]
         brought = [home / "inputs" / f"{name}.csv" for name in ("payments", "accounts")]
         self._edited = [*edited, *brought]
-        self._ledger = Ledger(self.folder / "taken.json", self.working, self.published, *self._edited)
+        self._ledger = Ledger(
+            self.folder / "taken.json", self.working, self.published, *self._edited, *forgotten.files(home)
+        )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -112,6 +116,11 @@ class Warehouse:
                 _forget(connection, seen)
             return self._load(connection, seen, progress)
 
+    def taken(self) -> set[str]:
+        """The segments that are loaded. Hold the lock."""
+        with self.open() as connection:
+            return set(_taken(connection))
+
     def publish(self) -> None:
         """Put a finished copy of the working file under its public name. Hold the lock.
 
@@ -123,7 +132,18 @@ class Warehouse:
         with self.open() as connection:
             if meta.is_outdated(connection):
                 raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
+            if retention.read(self.home).pii_days and not meta.is_built(connection):
+                raise UnfinishedError("personal data has to be blanked first: run `kobra build`, which knows it")
+            if not (marks := Forgotten(self.home)).wants_rewrite:
+                self._publish(connection)
+                return
+            marks.clean(connection)
+        self._rewrite()
+        with self.open() as connection:
             self._publish(connection)
+        if marks.is_unfinished:
+            self._export_again()
+        marks.end()
 
     def check_load(self) -> None:
         """Raise UnfinishedError when the working file holds but a part of what a load was to bring."""
@@ -158,6 +178,7 @@ class Warehouse:
         taken = set(_taken(connection))
         waiting = [path for segment, path in seen.closed.items() if segment not in taken]
         total = Loaded()
+        Forgotten(self.home).keep_out(connection, self.raw, waiting)
         if taken and not waiting:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
@@ -173,6 +194,36 @@ class Warehouse:
                 total = total.plus(loads.load(number, page, seen))
                 progress(total)
         return total
+
+    def _rewrite(self) -> None:
+        """Write the working file anew: a deleted row leaves its bytes in the file, and in every copy of it."""
+        aside = self.folder / ".rewriting.duckdb"
+        for leftover in (aside, aside.with_suffix(".duckdb.wal")):
+            leftover.unlink(missing_ok=True)
+        try:
+            with self.open() as connection:
+                quoted = str(aside).replace("'", "''")
+                connection.execute(f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach '{quoted}' as rewritten")
+                connection.execute(f'copy from database "{self.working.stem}" to rewritten')
+                connection.execute("checkpoint rewritten; detach rewritten; checkpoint")
+            wal = self.working.with_suffix(".duckdb.wal")
+            if wal.exists():  # it would be replayed into the new file
+                raise UnfinishedError(f"something else has {self.working} open: close it, then run this again")
+            _sync(aside)
+            aside.rename(self.working)
+        finally:
+            aside.unlink(missing_ok=True)
+        landing.sync_folder(self.folder)
+        shutil.rmtree(self.folder / ".spill", ignore_errors=True)
+
+    def _export_again(self) -> None:
+        """Write anew what `kobra export` wrote to its usual folder before somebody was forgotten."""
+        from pipelines.export import ExportBusyError, export_again  # noqa: PLC0415
+
+        try:
+            export_again(self.published, self.home / "exports")
+        except ExportBusyError as why:
+            raise BusyError(str(why)) from why
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
         connection.execute("checkpoint")

@@ -9,6 +9,11 @@ compressed; the name without endings is its identity. A record is
 
 where `crc32` covers every byte between the comma behind it and the end of the line, `bytes` is the length of
 the body as received, and a body that is not UTF-8 stands as base64 with `"body_encoding":"base64"`.
+
+Closed segments never change, except through erasure: in place of a record whose body had to go stands
+`{"crc32":…,"delivery_id":…,"received_at":…,"source":…,"bytes":0,"body":"","erased":true}`. It says that something
+came, when, from whom and under which id, and nothing of what it was; no other byte and no line number changes.
+Readers tell it apart from deliveries. A damaged stretch that was erased leaves such a record without an id.
 """
 
 import base64
@@ -16,10 +21,11 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from io import BufferedReader, BytesIO
@@ -31,6 +37,7 @@ import msgspec
 import zstandard
 
 OPEN, CLOSED, COMPRESSED, TORN = ".jsonl.open", ".jsonl", ".jsonl.zst", ".torn"
+_COMPRESSING, _ERASING = ".zst.new", ".erasing"  # half a segment aside; found later, it was cut short
 PARTITION = "received_date="
 MARKER = b'{"crc32":"'  # a body's quotes are escaped, so this can only begin a record
 _PAYLOAD_AT = len(MARKER) + 8 + len('",')
@@ -54,6 +61,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = msgspec.field(name="bytes")
     body: str
     body_encoding: Literal["base64"] | None = None
+    erased: bool = False
 
     def exact_body(self) -> bytes:
         """The bytes that Kobra sent."""
@@ -66,6 +74,14 @@ class Landed(NamedTuple):
     line: int
     offset: int
     delivery: Delivery
+
+
+class Erased(NamedTuple):
+    """A record whose body was erased: where it stands, and the id that its delivery had ("" of what was damaged)."""
+
+    line: int
+    offset: int
+    delivery_id: str
 
 
 class Damage(NamedTuple):
@@ -186,7 +202,10 @@ def closed(raw: Path) -> dict[str, Path]:
     return {name: path for partition in partitions(raw) for name, path in closed_in(partition).items()}
 
 
-def read(path: Path) -> Iterator[Landed | Damage]:
+Found = Landed | Erased | Damage
+
+
+def read(path: Path) -> Iterator[Found]:
     """Every record of a segment in order; what fails its checksum is skipped and told as Damage."""
     segment = identity(path)
     if path.name.endswith(CLOSED) and not path.exists():  # compressed since it was listed
@@ -198,9 +217,7 @@ def read(path: Path) -> Iterator[Landed | Damage]:
         yield from _read_lines(segment, file, first_line=1, first_offset=0)
 
 
-def _read_lines(
-    segment: str, lines: Iterable[bytes], first_line: int, first_offset: int
-) -> Iterator[Landed | Damage]:
+def _read_lines(segment: str, lines: Iterable[bytes], first_line: int, first_offset: int) -> Iterator[Found]:
     offset, damage_at, damaged = first_offset, -1, 0
     for number, line in enumerate(lines, first_line):
         record = decode(line[:-1]) if line.endswith(b"\n") else None
@@ -208,7 +225,7 @@ def _read_lines(
             if damaged:
                 yield Damage(segment, damage_at, damaged)
                 damaged = 0
-            yield Landed(number, offset, record)
+            yield Erased(number, offset, record.delivery_id) if record.erased else Landed(number, offset, record)
         else:
             for piece_at, piece in _pieces(line):
                 record = decode(piece.removesuffix(b"\n")) if piece.endswith(b"\n") else None
@@ -216,7 +233,12 @@ def _read_lines(
                     if damaged:
                         yield Damage(segment, damage_at, damaged)
                         damaged = 0
-                    yield Landed(number, offset + piece_at, record)
+                    found_at = offset + piece_at
+                    yield (
+                        Erased(number, found_at, record.delivery_id)
+                        if record.erased
+                        else Landed(number, found_at, record)
+                    )
                 elif not damaged:
                     damage_at, damaged = offset + piece_at, 1
                 else:
@@ -235,7 +257,7 @@ def _pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
     yield start, line[start:]
 
 
-def _read_compressed(segment: str, data: bytes) -> Iterator[Landed | Damage]:
+def _read_compressed(segment: str, data: bytes) -> Iterator[Found]:
     line, offset = 1, 0
     for frame_at, text in _frames(data):
         if text is None:
@@ -505,7 +527,7 @@ def compress(path: Path) -> Path:
     Frames end where records end. Raises OSError, or ValueError when what was written does not read back.
     """
     target = path.with_name(identity(path) + COMPRESSED)
-    aside = path.with_name(identity(path) + ".zst.new")
+    aside = path.with_name(identity(path) + _COMPRESSING)
     aside.unlink(missing_ok=True)
     with path.open("rb") as file:
         _write_new(aside, map(zstandard.ZstdCompressor(level=6, write_checksum=True).compress, _blocks(file)))
@@ -526,23 +548,119 @@ def _blocks(file: BufferedReader) -> Iterator[bytes]:
 
 
 class Verdict(NamedTuple):
-    """What a check of one segment found."""
+    """What a check of one segment found. `records` are sound, those that were erased among them."""
 
     path: Path
     records: int
     damage: list[Damage]
+    erased: int
 
 
 def verify(raw: Path) -> Iterator[Verdict]:
     """Check every checksum of every closed segment."""
     for path in closed(raw).values():
-        records, damage = 0, []
+        records, damage, erased = 0, [], 0
         for item in read(path):
             if isinstance(item, Damage):
                 damage.append(item)
             else:
                 records += 1
-        yield Verdict(path, records, damage)
+                erased += isinstance(item, Erased)
+        yield Verdict(path, records, damage, erased)
+
+
+# ---------------------------------------------------------------- erasing
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that hold a closed segment: both, when its compression was cut short before the plain one went."""
+    files = (path.with_name(identity(path) + ending) for ending in (CLOSED, COMPRESSED))
+    return [file for file in files if file.exists()]
+
+
+def remove_leftovers(raw: Path) -> int:
+    """Remove torn ends, and what a compression or an erasure that was cut short left beside segments; how many."""
+    removed = 0
+    for partition in partitions(raw):
+        for path in list(partition.iterdir()):
+            if path.name.endswith((TORN, _COMPRESSING, _ERASING)):
+                path.unlink()
+                removed += 1
+        sync_folder(partition)
+    return removed
+
+
+def remove(partition: Path) -> None:
+    """Remove a partition whole."""
+    shutil.rmtree(partition)
+    sync_folder(partition.parent)
+
+
+def erase(
+    path: Path, record_goes: Callable[[Delivery], bool], damage_goes: Callable[[bytes], bool] = lambda _: False
+) -> int:
+    """Put records without a body in place of those that have to go from the file of a closed segment; how many
+    they were. Every other byte stays.
+
+    The file is written aside, synced and renamed: at every moment the old or the new one is there. `damage_goes`
+    is asked of stretches that fail their checksum; a compressed frame that does not decompress stays as it is.
+    """
+    aside = path.with_name(identity(path) + _ERASING)
+    aside.unlink(missing_ok=True)
+    erased = 0
+
+    def kept(lines: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal erased
+        for line in lines:
+            for _, piece in _pieces(line):
+                after = _after_erasure(piece, record_goes, damage_goes)
+                erased += after is not None
+                yield piece if after is None else after
+
+    if path.name.endswith(COMPRESSED):
+        _write_new(aside, _erased_frames(path.read_bytes(), kept))
+    else:
+        with path.open("rb") as file:
+            _write_new(aside, kept(file))
+    if erased:
+        aside.rename(path)
+        sync_folder(path.parent)
+    else:
+        aside.unlink()
+    return erased
+
+
+def _after_erasure(
+    piece: bytes, record_goes: Callable[[Delivery], bool], damage_goes: Callable[[bytes], bool]
+) -> bytes | None:
+    """What takes the place of a piece of a segment; None when it stays."""
+    end = b"\n" if piece.endswith(b"\n") else b""
+    record = decode(piece[:-1]) if end else None
+    if record is None:
+        return encode(_without_body(Delivery("", "", "", 0, "")))[:-1] + end if damage_goes(piece) else None
+    return encode(_without_body(record)) if not record.erased and record_goes(record) else None
+
+
+def _without_body(record: Delivery) -> Delivery:
+    return Delivery(record.delivery_id, record.received_at, record.source, 0, "", erased=True)
+
+
+def _erased_frames(data: bytes, kept: Callable[[Iterable[bytes]], Iterator[bytes]]) -> Iterator[bytes]:
+    """The frames of a compressed segment, those in which something was erased written anew."""
+    frames: dict[int, bytes | None] = {}
+    is_cut_off = False
+    for at, text in _frames(data):
+        is_cut_off = at in frames
+        frames.setdefault(at, text)
+    stops = [*list(frames)[1:], len(data)]
+    for (at, text), stop in zip(frames.items(), stops, strict=True):
+        after = None if text is None else b"".join(kept(BytesIO(text)))
+        if after is None or after == text:
+            yield data[at:stop]
+            continue
+        yield zstandard.ZstdCompressor(level=6, write_checksum=True).compress(after)
+        if is_cut_off and stop == len(data):
+            yield _FRAME_MAGIC  # what is lost of it is still told as damage
 
 
 # ---------------------------------------------------------------- disk
@@ -596,6 +714,15 @@ def _write_new(path: Path, blocks: Iterable[bytes]) -> None:
         file.writelines(blocks)
         file.flush()
         os.fsync(fd)
+    sync_folder(path.parent)
+
+
+def put(path: Path, text: str) -> None:
+    """Put a small file in its place, whole and synced."""
+    aside = path.with_name(f"{path.name}.new")
+    aside.unlink(missing_ok=True)
+    _write_new(aside, [text.encode()])
+    aside.rename(path)
     sync_folder(path.parent)
 
 
