@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
+from traceback import print_exc
 from typing import NamedTuple
 
 from torture import clock, damage, kills, power_loss, refusing_disk, suites, sync_failure
-from torture.table import CannotRunHereError, Row, markdown
+from torture.table import CannotRunHereError, Row, Trial, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
 
@@ -43,6 +44,7 @@ PROOFS = (
     Proof("drift", suites.prove_drift, 1, 1),
     Proof("poison", suites.prove_poison, 1, 1),
     Proof("publishing", suites.prove_publishing, 1, 1),
+    Proof("erasure", suites.prove_erasure, 1, 1),
 )
 
 
@@ -71,6 +73,10 @@ def _row(proof: Proof, times: int) -> Row:
             return proof.prove(times, Path(folder))
         except CannotRunHereError as why:
             return Row(proof.name.replace("-", " "), "–", None, why_not=str(why))
+        except Exception as why:  # noqa: BLE001 - the outermost edge: what breaks one proof must not hide the others
+            print_exc()
+            broken = Trial(faults=[f"the proof itself broke: {type(why).__name__}, {why}"])
+            return Row(proof.name.replace("-", " "), "–", broken, counts_deliveries=False)
         finally:
             print(f"{proof.name}: {monotonic() - began:.0f} s", file=sys.stderr)
 

@@ -19,6 +19,10 @@ _NEW_MOUNT_NAMESPACE = 0x00020000
 _IMAGE_BYTES = 512 << 20  # sparse; mkfs.xfs refuses less than 300 MiB
 
 
+class ToolFailedError(Exception):
+    """A tool that is there and may be used here failed all the same."""
+
+
 def require_root(*tools: str) -> None:
     """Raises CannotRunHereError unless this is root and the tools are installed."""
     if os.geteuid() != 0:
@@ -79,10 +83,13 @@ class Disk:
 
 @contextmanager
 def disk(folder: Path, kind: str) -> Iterator[Disk]:
-    """A new, mounted file system; gone afterwards."""
-    made = Disk(folder, kind)
+    """A new, mounted file system; gone afterwards. Raises CannotRunHereError when even an empty one cannot be."""
     try:
+        made = Disk(folder, kind)
         made.mount()
+    except ToolFailedError as why:
+        raise CannotRunHereError(f"needs loop devices and {kind}: {why}") from why
+    try:
         yield made
     finally:
         made.throw_away()
@@ -92,7 +99,10 @@ def disk(folder: Path, kind: str) -> Iterator[Disk]:
 def small(folder: Path, size: str) -> Iterator[Path]:
     """A file system of this size in memory."""
     folder.mkdir(parents=True)
-    run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    try:
+        run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    except ToolFailedError as why:
+        raise CannotRunHereError(f"needs tmpfs: {why}") from why
     try:
         yield folder
     finally:
@@ -100,8 +110,8 @@ def small(folder: Path, size: str) -> Iterator[Path]:
 
 
 def run(*command: str) -> str:
-    """Run a tool; what it printed. Raises CannotRunHereError with what it said when it fails."""
+    """Run a tool; what it printed. Raises ToolFailedError with what it said when it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise CannotRunHereError(f"{command[0]} fails here: {done.stderr.strip()}")
+        raise ToolFailedError(f"{command[0]} failed: {done.stderr.strip()}")
     return done.stdout

@@ -38,6 +38,11 @@ def prove_poison(_times: int, folder: Path) -> Row:
     return _row("a poisonous delivery", "every kind, among good ones", folder, {}, "tests/pipelines/test_poison.py")
 
 
+def prove_erasure(_times: int, folder: Path) -> Row:
+    """A person who is forgotten, looked for in every file."""
+    return _row("erasure", "raw store, warehouse and snapshot", folder, {}, "tests/pipelines/test_erasure.py")
+
+
 def prove_publishing(_times: int, folder: Path) -> Row:
     """Readers in a loop over many publishes."""
     return _row("readers during publishing", "many swaps", folder, {}, "tests/pipelines/test_publish.py")

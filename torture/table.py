@@ -31,6 +31,11 @@ class Trial:
     def held(self) -> bool:
         return not self.lost and not self.faults
 
+    @property
+    def told(self) -> str:
+        """What was not kept: how much was lost, and the first fault."""
+        return ", ".join([f"{self.lost:,} lost"] * bool(self.lost) + self.faults[:1])
+
 
 @dataclass(frozen=True)
 class Row:
@@ -57,12 +62,12 @@ class Row:
     def verdict(self) -> str:
         if self.trial is None:
             return f"skipped: {self.why_not}"
-        said = ["held" if self.trial.held else "BROKEN: " + "; ".join(self.trial.faults[:2] or ["lost deliveries"])]
+        said = ["held" if self.trial.held else f"BROKEN: {self.trial.told}"]
         for name, trial in self.mutants.items():
             if trial.held:
                 said.append(f"MUTANT NOT CAUGHT ({name})")
             else:
-                said.append(f"mutant caught ({name}: {trial.lost or trial.faults[0]}{' lost' * bool(trial.lost)})")
+                said.append(f"mutant caught ({name}: {trial.told})")
         return "; ".join([*said, self.note] if self.note else said)
 
 
@@ -72,5 +77,6 @@ def markdown(rows: Iterable[Row]) -> str:
     for row in rows:
         counted = row.trial is not None and row.counts_deliveries
         figures = [f"{row.trial.acknowledged:,}", f"{row.trial.lost:,}"] if counted and row.trial else ["–", "–"]
-        lines.append(f"| {' | '.join([row.failure, row.tried, *figures, row.verdict])} |")
+        cells = [row.failure, row.tried, *figures, row.verdict]
+        lines.append(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in cells)} |")
     return "\n".join(lines)
