@@ -48,13 +48,8 @@ bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver i
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-# The tests that can do more of the same are those that read one of these numbers.
-torture: export KOBRA_TORTURE_CYCLES := 200
-torture: export KOBRA_KILLS := 60
-torture: export KOBRA_EXAMPLES := 2000
-torture: export KOBRA_STREAMS := 30
-torture: setup  ## kill, damage and shuffle much more often than make test does
-	$(BIN)/python -m pytest $$(grep -rlE 'KOBRA_(TORTURE_CYCLES|KILLS|EXAMPLES|STREAMS)' tests --include='test_*.py')
+torture: setup  ## prove again and again what may never go wrong, as root also power loss; writes docs/torture.md
+	$(BIN)/python -m torture
 
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \
@@ -62,4 +57,4 @@ lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 
 clean:  ## remove what was made here, except collected visits (kobra-data)
 	rm -rf .venv .venv-peers build kobra-demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find receiver pipelines notebooks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find receiver pipelines notebooks tests benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,87 +1,62 @@
-"""kill -9 under load: whatever was acknowledged is there afterwards, and a writer that cheats is caught."""
+"""The proofs of `make torture` that need no root, in short; and that a proof which cannot fail is no proof."""
 
-import http.client
 import os
-import random
-import time
-from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
-from itertools import count
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
-from conftest import RECEIVER_KEY, RunningReceiver
 
-from receiver import landing
-
-Start = Callable[..., RunningReceiver]
+from torture import clock, damage, kills, refusing_disk
+from torture.mounts import CannotRunHereError, require
+from torture.table import Row, Trial, markdown
 
 CYCLES = int(os.environ.get("KOBRA_TORTURE_CYCLES", "20"))
-CLIENTS = 8
 
 
-class Client(Thread):
-    """Posts one visit after the other until told to stop, and keeps a ledger of what was acknowledged."""
-
-    def __init__(self, port: int, name: str, stop: Event) -> None:
-        super().__init__(daemon=True)
-        self._port = port
-        self._prefix = name
-        self._stop_asked = stop
-        self.ledger: dict[str, bytes] = {}
-
-    def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        with suppress(OSError, http.client.HTTPException), closing(connection):
-            for number in count():
-                if self._stop_asked.is_set():
-                    return
-                body = b'{"visitID":"%b-%d","pad":"%b"}' % (self._prefix.encode(), number, b"x" * (number % 3000))
-                connection.request("POST", "/webhooks/visits", body, {"api-key": RECEIVER_KEY})
-                answer = connection.getresponse()
-                said = answer.read()
-                if answer.status == 200:
-                    self.ledger[said[-38:-2].decode()] = body
+def test_nothing_acknowledged_is_lost_however_often_the_receiver_is_killed(tmp_path: Path) -> None:
+    row = kills.prove(CYCLES, tmp_path)
+    assert row.sound, row.verdict
+    assert row.trial is not None
+    assert row.trial.acknowledged > 50 * CYCLES
 
 
-def torture(start: Start, cycles: int, **options: str) -> tuple[dict[str, bytes], Path]:
-    """Load, kill, start again, `cycles` times; everything that was acknowledged, and the store."""
-    ledger: dict[str, bytes] = {}
-    for cycle in range(cycles):
-        receiver = start(KOBRA_SEGMENT_MAX_AGE_S="0.2", **options)
-        stop = Event()
-        clients = [Client(receiver.port, f"{cycle}-{number}", stop) for number in range(CLIENTS)]
-        for client in clients:
-            client.start()
-        time.sleep(random.uniform(0.3, 0.8))
-        receiver.kill()
-        stop.set()
-        for client in clients:
-            client.join()
-            ledger |= client.ledger
-    return ledger, receiver.raw
+@pytest.mark.parametrize(
+    "prove",
+    [
+        kills.prove_workers,
+        refusing_disk.prove_file_size,
+        refusing_disk.prove_descriptors,
+        damage.prove_flips,
+        clock.prove,
+    ],
+    ids=lambda prove: f"{prove.__module__}.{prove.__name__}",
+)
+def test_a_proof_holds_and_its_mutant_is_caught(prove: Callable[[int, Path], Row], tmp_path: Path) -> None:
+    row = prove(1, tmp_path)
+    assert row.sound, row.verdict
 
 
-def missing(ledger: dict[str, bytes], raw: Path) -> set[str]:
-    """What was acknowledged and is not in the store, after a recovery."""
-    landing.recover(raw)
-    found = [each for path in landing.closed(raw).values() for each in landing.read(path)]
-    assert not [each for each in found if isinstance(each, landing.Damage)]
-    stored = {each.delivery.delivery_id: each.delivery.exact_body() for each in found}
-    assert max(Counter(each.delivery.delivery_id for each in found).values()) == 1
-    return {delivery_id for delivery_id, body in ledger.items() if stored.get(delivery_id) != body}
+def row(trial: Trial | None, **mutants: Trial) -> Row:
+    return Row("failure", "once", trial, mutants)
 
 
-def test_nothing_acknowledged_is_lost_however_often_the_receiver_is_killed(receiver_start: Start) -> None:
-    ledger, raw = torture(receiver_start, CYCLES)
-    assert len(ledger) > 50 * CYCLES
-    assert missing(ledger, raw) == set()
+@pytest.mark.parametrize(
+    ("found", "sound", "said"),
+    [
+        (row(Trial(9), liar=Trial(9, lost=3)), True, "| 9 | 0 | held; mutant caught (liar: 3 lost) |"),
+        (row(Trial(9), liar=Trial(9, faults=["late"])), True, "held; mutant caught (liar: late)"),
+        (row(Trial(9), liar=Trial(9)), False, "held; MUTANT NOT CAUGHT (liar)"),
+        (row(Trial(9, lost=1), liar=Trial(9, lost=3)), False, "BROKEN: 1 lost"),
+        (row(Trial(9), liar=Trial(9, lost=3, faults=["late"])), True, "mutant caught (liar: 3 lost, late)"),
+        (row(Trial(9, faults=["late"])), False, "BROKEN: late"),
+        (Row("failure", "–", None, why_not="needs root"), True, "| – | – | skipped: needs root |"),
+    ],
+)
+def test_a_row_is_sound_when_the_product_held_and_every_mutant_was_caught(found: Row, sound: bool, said: str) -> None:
+    assert found.sound is sound
+    assert said in markdown([found])
 
 
-@pytest.mark.parametrize("program", ["late_receiver.py"])
-def test_a_receiver_that_acknowledges_before_it_writes_is_caught(receiver_start: Start, program: str) -> None:
-    ledger, raw = torture(receiver_start, 2, program=str(Path(__file__).with_name(program)))
-    assert len(ledger) > 50
-    assert missing(ledger, raw)
+def test_what_cannot_run_here_says_what_it_needs() -> None:
+    with pytest.raises(CannotRunHereError, match="needs no-such-tool"):
+        require("no-such-tool")

@@ -1,0 +1,126 @@
+"""python -m torture.broken MUTANT …: a receiver that is broken on purpose. A proof that it passes proves nothing."""
+
+import errno
+import os
+import sys
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+import receiver.app
+from receiver import landing
+from receiver.__main__ import main
+from receiver.landing import Landing
+
+KEPT_BACK = 5
+STEP_BACK = timedelta(hours=1)
+
+
+class LateLanding(Landing):
+    """Acknowledges at once and always writes five batches later."""
+
+    def __init__(self, raw: Path, **options: Any) -> None:
+        super().__init__(raw, **options)
+        self._kept_back: deque[Sequence[bytes]] = deque()
+
+    def append(self, day: date, lines: Sequence[bytes]) -> None:
+        self._kept_back.append(lines)
+        if len(self._kept_back) > KEPT_BACK:
+            super().append(day, self._kept_back.popleft())
+
+
+def write_unsynced(fd: int, buffers: Sequence[bytes]) -> int:
+    """Leaves it to the kernel when the bytes reach the disk."""
+    return os.writev(fd, buffers)
+
+
+_landing: Any = landing
+_app: Any = receiver.app
+_honest_write = landing.write_synced
+
+
+def write_again(fd: int, buffers: Sequence[bytes]) -> int:
+    """Takes a failed sync for a hiccup."""
+    length = sum(map(len, buffers))
+    try:
+        written = _honest_write(fd, buffers)
+    except OSError as why:
+        if why.errno != errno.EIO:
+            raise
+        written = 0
+    if written != length:
+        os.fdatasync(fd)
+    return length
+
+
+class SteppingClock:
+    """The wall clock, until so many deliveries came; from then on an hour less."""
+
+    def __init__(self, deliveries: int) -> None:
+        self._left = deliveries
+
+    def time_ns(self) -> int:
+        self._left -= 1
+        return time_ns() - (self._left < 0) * int(STEP_BACK.total_seconds()) * 1_000_000_000
+
+    def datetime(self) -> type[datetime]:
+        outer = self
+
+        class Stepping(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return datetime.now(tz or UTC) - (outer._left < 0) * STEP_BACK
+
+        return Stepping
+
+
+def step_back() -> None:
+    """No mutant: the product, on a machine whose clock is set back while it runs."""
+    clock = SteppingClock(100)
+    _landing.time_ns = clock.time_ns
+    _landing.datetime = clock.datetime()
+
+
+def trust_the_clock() -> None:
+    """The same machine, and names and ids that are whatever the clock says."""
+    step_back()
+    _landing.Stamps._last = property(lambda _: 0, lambda *_: None)
+    _landing.Landing._last_name = property(lambda _: "", lambda *_: None)
+
+
+def late() -> None:
+    """Answers that do not wait for the disk."""
+    _app.Landing = LateLanding
+
+
+def unsynced() -> None:
+    """Answers that wait for the kernel alone."""
+    _landing.write_synced = write_unsynced
+
+
+def retrying() -> None:
+    """Answers after a second try at what failed."""
+    _landing.write_synced = write_again
+
+
+def unlocked() -> None:
+    """Segments that nobody can tell from those of a dead writer."""
+    _landing._lock = lambda _fd: True
+
+
+MUTANTS = {
+    "acknowledge-before-write": late,
+    "no-sync": unsynced,
+    "retry-a-failed-sync": retrying,
+    "no-lock": unlocked,
+    "clock-steps-back": step_back,
+    "trust-the-clock": trust_the_clock,
+}
+
+
+if __name__ == "__main__":
+    MUTANTS[sys.argv.pop(1)]()
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What pytest proves about load and build, with many more tries: its own counts, as rows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+from torture.running import PROJECT
+from torture.table import Row, Trial
+
+
+def prove_kills(times: int, folder: Path) -> Row:
+    """Loads and builds that are killed; what is caught stands among the tests."""
+    return _row("load or build killed anywhere", f"{times} kills each", folder, {"KOBRA_KILLS": times},
+                "tests/pipelines/test_interrupted.py", "tests/models/test_build_killed.py")  # fmt: skip
+
+
+def prove_order(times: int, folder: Path) -> Row:
+    """Streams of versions, drawn at random."""
+    return _row("any order, batching, resends", f"{times} random streams", folder, {"KOBRA_EXAMPLES": times},
+                "tests/pipelines/test_order_and_batching.py", "tests/pipelines/test_versions.py")  # fmt: skip
+
+
+def prove_marts(times: int, folder: Path) -> Row:
+    """Streams of visits, built step by step and at once, against an oracle in plain Python."""
+    return _row("marts built step by step", f"{times} random streams", folder, {"KOBRA_STREAMS": times},
+                "tests/models/test_marts.py")  # fmt: skip
+
+
+def prove_drift(_times: int, folder: Path) -> Row:
+    """Every field in every wrong form."""
+    return _row("schema drift", "every field in every wrong form", folder, {}, "tests/pipelines/test_drift.py")
+
+
+def prove_poison(_times: int, folder: Path) -> Row:
+    """Deliveries that nobody can read among a thousand that everybody can."""
+    return _row("a poisonous delivery", "every kind, among good ones", folder, {}, "tests/pipelines/test_poison.py")
+
+
+def prove_erasure(_times: int, folder: Path) -> Row:
+    """A person who is forgotten, looked for in every file."""
+    return _row("erasure", "raw store, warehouse and snapshot", folder, {}, "tests/pipelines/test_erasure.py")
+
+
+def prove_publishing(_times: int, folder: Path) -> Row:
+    """Readers in a loop over many publishes."""
+    return _row("readers during publishing", "many swaps", folder, {}, "tests/pipelines/test_publish.py")
+
+
+def _row(failure: str, tried: str, folder: Path, numbers: dict[str, int], *files: str) -> Row:
+    """Run these tests with these numbers."""
+    report = folder / "report.xml"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"--basetemp={folder / 'tmp'}", *files],
+        cwd=PROJECT,
+        env=clean | {name: str(number) for name, number in numbers.items()},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    trial, passed = _counted(report)
+    caught = sum("is_caught" in name for name in passed)
+    note = f"mutants caught: {caught}" if caught else ""
+    return Row(failure, f"{tried}: {len(passed)} tests", trial, counts_deliveries=False, note=note)
+
+
+def _counted(report: Path) -> tuple[Trial, list[str]]:
+    """The faults that pytest reports, and which tests passed. No test at all is a fault too."""
+    cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+    ended = [(case.get("name", ""), {child.tag for child in case}) for case in cases]
+    passed = [name for name, tags in ended if not tags & {"failure", "error", "skipped"}]
+    trial = Trial(faults=[f"{name} failed" for name, tags in ended if tags & {"failure", "error"}])
+    trial.expect(bool(passed), "no test was run")
+    return trial, passed
