@@ -21,7 +21,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q receiver pipelines
+	$(BIN)/python -m compileall -q receiver pipelines notebooks
 	touch $@
 
 demo: setup  ## see it all work on invented visits
@@ -57,4 +57,4 @@ lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 
 clean:  ## remove what was made here, except collected visits (kobra-data)
 	rm -rf .venv .venv-peers build kobra-demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find receiver pipelines tests benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +
+	find receiver pipelines notebooks tests benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +

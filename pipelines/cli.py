@@ -61,6 +61,9 @@ def _failed(why: Exception) -> int:
     return FAILED
 
 
+_Command = Callable[[Path, argparse.Namespace], int]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kobra",
@@ -69,14 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, does: str, run: Callable[[Path, argparse.Namespace], int]) -> argparse.ArgumentParser:
+    def command(name: str, does: str, run: _Command) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".")
         added.set_defaults(command=run)
         return added
 
     serve = command("serve", "receive visits", _serve)
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    serve.add_argument("--port", type=int, default=8000, help="port (default %(default)s)")
+    _where(serve, 8000)
     serve.add_argument("--workers", type=int, default=1, help="worker processes (default %(default)s)")
 
     run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
@@ -98,6 +100,48 @@ def _parser() -> argparse.ArgumentParser:
     bring_in.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON or JSON, also .gz or .zst")
     bring_in.add_argument("--source", type=_source, help="whose deliveries these are, where they do not say so")
 
+    _personal_data(command)
+
+    sample = command("sample", "invent visits, the same ones for a seed", _sample)
+    sample.add_argument("target", metavar="FOLDER|URL", help="folder for sample.ndjson, or a receiver's URL")
+    sample.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
+    sample.add_argument("--seed", type=int, default=1, help="(default %(default)s)")
+    sample.add_argument("--source", type=_source, default="demo", help="their source in a file (default %(default)s)")
+    sample.add_argument("--key", help="api-key for a URL; default: the environment's KOBRA_SAMPLE_KEY")
+
+    demo = command("demo", "see it all work on invented visits", _demo)
+    demo.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
+
+    dashboard = command("dashboard", "show the published file as a web app, in English and Spanish", _dashboard)
+    _where(dashboard, 8700)
+    dashboard.add_argument("--password", help="ask for it; default: the environment's KOBRA_DASHBOARD_PASSWORD")
+
+    export = command("export", "write published tables as Parquet, CSV or XLSX", _export)
+    export.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="such as visits or kobra.answers (default all marts)"
+    )
+    export.add_argument("--to", type=Path, metavar="FOLDER", help="default KOBRA_HOME/exports")
+    export.add_argument("--format", choices=["parquet", "csv", "xlsx"], default="parquet", help="default %(default)s")
+    export.add_argument("--partition-by", action="append", default=[], metavar="COLUMN", help="a folder per value")
+
+    status = command(
+        "status", "say what landed, waits, is loaded, was rejected; exit 1 when something is wrong", _status
+    )
+    status.add_argument("--json", action="store_true", help="for machines")
+
+    rejects = command("rejects", "list the deliveries that could not become visits, with reasons", _rejects)
+    rejects.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    command("verify", "check every checksum in the raw store", _verify)
+    return parser
+
+
+def _where(listening: argparse.ArgumentParser, port: int) -> None:
+    listening.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    listening.add_argument("--port", type=int, default=port, help="port (default %(default)s)")
+
+
+def _personal_data(command: Callable[[str, str, _Command], argparse.ArgumentParser]) -> None:
     leave = command("forget", "erase a person everywhere, for good", _forget)
     leave.description = (
         "Erase a person from the raw store, the tables and KOBRA_HOME/exports, for good: all deliveries of every "
@@ -120,35 +164,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, what in (("--raw-days", "raw deliveries"), ("--pii-days", "personal data in the tables")):
         keep.add_argument(name, type=_count, metavar="DAYS", help=f"how long to keep {what}")
-
-    sample = command("sample", "invent visits, the same ones for a seed", _sample)
-    sample.add_argument("target", metavar="FOLDER|URL", help="folder for sample.ndjson, or a receiver's URL")
-    sample.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
-    sample.add_argument("--seed", type=int, default=1, help="(default %(default)s)")
-    sample.add_argument("--source", type=_source, default="demo", help="their source in a file (default %(default)s)")
-    sample.add_argument("--key", help="api-key for a URL; default: the environment's KOBRA_SAMPLE_KEY")
-
-    demo = command("demo", "see it all work on invented visits", _demo)
-    demo.add_argument("--count", type=_count, default=2000, help="deliveries (default %(default)s)")
-
-    export = command("export", "write published tables as Parquet, CSV or XLSX", _export)
-    export.add_argument(
-        "tables", nargs="*", metavar="TABLE", help="such as visits or kobra.answers (default all marts)"
-    )
-    export.add_argument("--to", type=Path, metavar="FOLDER", help="default KOBRA_HOME/exports")
-    export.add_argument("--format", choices=["parquet", "csv", "xlsx"], default="parquet", help="default %(default)s")
-    export.add_argument("--partition-by", action="append", default=[], metavar="COLUMN", help="a folder per value")
-
-    status = command(
-        "status", "say what landed, waits, is loaded, was rejected; exit 1 when something is wrong", _status
-    )
-    status.add_argument("--json", action="store_true", help="for machines")
-
-    rejects = command("rejects", "list the deliveries that could not become visits, with reasons", _rejects)
-    rejects.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    command("verify", "check every checksum in the raw store", _verify)
-    return parser
 
 
 def _period(text: str) -> float:
@@ -202,6 +217,15 @@ def _serve(_home: Path, options: argparse.Namespace) -> int:
     # The receiver is a program of its own that loads nothing of this one.
     flags = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "receiver", *flags])
+
+
+def _dashboard(home: Path, options: argparse.Namespace) -> int:
+    # A program of its own as well: it reads the published file, and imports nothing of this one.
+    os.environ["KOBRA_HOME"] = str(home.absolute())
+    if options.password is not None:
+        os.environ["KOBRA_DASHBOARD_PASSWORD"] = options.password
+    flags = ["--host", options.host, "--port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "notebooks", *flags])
 
 
 def _run(home: Path, options: argparse.Namespace) -> int:

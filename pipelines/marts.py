@@ -45,10 +45,10 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         mappings.write(connection, known)
         inputs_now = inputs.fingerprint(warehouse.home / "inputs")
         is_edited = meta.inputs_as(connection) != inputs_now
-        # What a build that was cut short made of the files as they were then, nothing tells from what still holds.
-        is_full = full or meta.built_as(connection) != fingerprint or (is_edited and meta.is_cut_short(connection))
+        # What a build that was cut short put where, nothing tells once the next one was cut short, too.
+        is_full = full or meta.is_cut_short(connection) or meta.built_as(connection) != fingerprint
         meta.begin(connection, is_full=is_full)
-        if is_edited:
+        if is_edited or is_full:
             inputs.write(connection, warehouse.home / "inputs")
             meta.note_inputs(connection, inputs_now)
     models.build(warehouse.home, full=is_full)
@@ -56,12 +56,14 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         wide.build(connection, None if is_full else "staging.touched_visits")
         comments.write(connection)
         meta.remember(connection)
-        meta.record(connection, started, built.as_of, loaded, fingerprint, is_full=is_full)
         is_too_old = retention.finds(connection, retention.read(warehouse.home))
         if is_too_old:  # only now: which answers are text, the models know
             Forgotten(warehouse.home).begin_rewrite()
             retention.blank(connection)
-    return build(warehouse, Loaded(), as_of) if is_too_old else built
+            meta.settle(connection, fingerprint)
+        else:
+            meta.record(connection, started, built.as_of, loaded, fingerprint, is_full=is_full)
+    return build(warehouse, loaded, as_of) if is_too_old else built
 
 
 def _as_of(known: "Mappings", told: date | None) -> Built:

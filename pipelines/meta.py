@@ -110,6 +110,11 @@ def remember(connection: "DuckDBPyConnection") -> None:
     connection.execute(_REMEMBER)
 
 
+def settle(connection: "DuckDBPyConnection", fingerprint: str) -> None:
+    """Note that a build came to its end, and what history was built with."""
+    connection.execute("update meta.build set is_begun = false, made_as = ?", [fingerprint])
+
+
 def record(
     connection: "DuckDBPyConnection",
     started: datetime,
@@ -119,17 +124,21 @@ def record(
     *,
     is_full: bool,
 ) -> None:
-    """Note a run. `loaded`: deliveries, new, duplicates, rejected, segments, damaged."""
+    """Note a run, all of it or nothing: its marts hold what is loaded. `loaded`: deliveries, new, duplicates,
+    rejected, segments, damaged."""
     now = datetime.now(UTC)
     made_with = ", ".join(f"{name} {version(name)}" for name in _MADE_WITH)
     touched = connection.execute("select count(distinct (source, visit_id)) from staging.touched_visits").fetchone()
     assert touched is not None
     row: list[Any] = [started, now, (now - started).total_seconds(), as_of, is_full, touched[0], *loaded]
+    connection.execute("begin")
     connection.execute(
         f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
     )
-    connection.execute("update meta.build set is_finished = true, is_begun = false, made_as = ?", [fingerprint])
     connection.execute(
         "delete from meta.runs where finished_at not in"
         f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
     )
+    settle(connection, fingerprint)
+    connection.execute("update meta.build set is_finished = true")
+    connection.execute("commit")

@@ -1,6 +1,7 @@
 """The reading rules: DuckDB macros from text as sent to typed values, for loading and for models alike."""
 
-_LOCAL_TIME = r"\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
+_YEAR = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
+_LOCAL_TIME = _YEAR + r"-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
 _OFFSET = r"(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
 # Thousands in threes and a decimal point, or neither. "1.500,50" and "12,5" could mean two things.
 _NUMBER = r"((\$|MXN) *)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
@@ -25,13 +26,13 @@ create or replace macro SCHEMA.read_number(x) as
 create or replace macro SCHEMA.read_time(x) as
     case when regexp_full_match(trim(x), '([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?') then try_cast(trim(x) as time) end;
 create or replace macro SCHEMA.read_date(x, zone) as
-    case when regexp_full_match(trim(x), '\d{{4}}-\d{{2}}-\d{{2}}') then try_cast(trim(x) as date)
+    case when regexp_full_match(trim(x), '{_YEAR}-\d{{2}}-\d{{2}}') then try_cast(trim(x) as date)
          when regexp_full_match(trim(x), '{_LOCAL_TIME}') then try_cast(trim(x) as timestamp)::date
          when regexp_full_match(trim(x), '{_LOCAL_TIME}{_OFFSET}')
          then timezone(zone, try_cast(regexp_replace(regexp_replace(trim(x),
              '([+-]\d\d)(\d\d)$', '\1:\2'), '([ T]\d\d:\d\d)(Z|[+-])', '\1:00\2') as timestamptz))::date
-         when regexp_full_match(trim(x), '\d\d/\d\d/\d{{4}}') then try_strptime(trim(x), '%d/%m/%Y')::date
-         when regexp_full_match(trim(x), '\d\d-\d\d-\d{{4}}') then try_strptime(trim(x), '%d-%m-%Y')::date end;
+         when regexp_full_match(trim(x), '\d\d/\d\d/{_YEAR}') then try_strptime(trim(x), '%d/%m/%Y')::date
+         when regexp_full_match(trim(x), '\d\d-\d\d-{_YEAR}') then try_strptime(trim(x), '%d-%m-%Y')::date end;
 create or replace macro SCHEMA.read_id(x) as
     case when contains(x, '.') then regexp_replace(x, '^(\d+)\.0+$', '\1') else x end;
 create or replace macro SCHEMA.normalised_text(x) as

@@ -63,15 +63,16 @@ class Ledger:
     def holds(self, raw: Path) -> bool:
         """Whether nothing can have come since, and nobody touched the files that it goes with."""
         try:
-            state, partitions, holds_until = json.loads(self._path.read_text())
-        except (FileNotFoundError, ValueError):
+            state, noted, holds_until = json.loads(self._path.read_text())
+            partitions = {day: Partition(*partition) for day, partition in noted.items()}
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):  # none, or another version's
             return False
         folders = landing.partitions(raw)
         return (
             time() < holds_until
             and state == stamps(self._companions)
             and {folder.name for folder in folders} == partitions.keys()
-            and all(_is_settled(folder, Partition(*partitions[folder.name])) for folder in folders)
+            and all(_is_settled(folder, partitions[folder.name]) for folder in folders)
         )
 
 

@@ -2,6 +2,9 @@
 {% macro first_by(value, by) -%} arg_min({{ value }}, {{ by }}) {%- endmacro %}
 {% macro last_by(value, by) -%} arg_max({{ value }}, {{ by }}) {%- endmacro %}
 
+{# A sum of money as an amount. NULL where it is too large for one: a slip of the finger stops no build. #}
+{% macro as_amount(sum) -%} try_cast({{ sum }} as decimal(18, 2)) {%- endmacro %}
+
 {# A ratio of sums: NULL, never 0 or infinite, over nothing. #}
 {% macro ratio(numerator, denominator) -%}
     cast({{ numerator }} as double) / nullif({{ denominator }}, 0)

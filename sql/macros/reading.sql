@@ -7,5 +7,8 @@
 {# Lower case, no accents, punctuation and spacing collapsed; NFC and NFD alike. #}
 {% macro normalised_text(text) -%} kobra.normalised_text({{ text }}) {%- endmacro %}
 
+{# Text without the white space round it, of any kind. #}
+{% macro trimmed(text) -%} regexp_replace({{ text }}, '^[\s\pZ]+|[\s\pZ]+$', '', 'g') {%- endmacro %}
+
 {# Text as sent, NULL when blank. #}
 {% macro not_blank(text) -%} case when regexp_matches({{ text }}, '[^\s\pZ]') then {{ text }} end {%- endmacro %}

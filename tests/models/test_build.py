@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, settled, visit
+from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, promise, settled, visit
 
 from pipelines import models, waiting
 from pipelines.faults import FaultError
@@ -278,3 +279,14 @@ def test_the_promised_names_are_those_of_metrics_and_landed_visits_fill_them(bui
     assert missing(built) == {}
     filled = {table for table in PROMISED if built.values(f"select count(*) from w.marts.{table}") != [0]}
     assert PROMISED.keys() - filled <= {"legs"}
+
+
+def test_absurd_amounts_and_years_stop_no_build(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    home = settled(tmp_path_factory).copy(tmp_path / "home")
+    absurd = [promise(f"absurd{n}", 20, "9999-12-31", answers={"Monto": "99999999999999"}) for n in range(110)]
+    home.land(*absurd, visit("far", 20, startDate="9999-12-31 23:59:59", endDate="0000-01-01 00:00:00"))
+    home.build()
+    query = "select count(*), max(promise_amount) from w.marts.promises where visit_id like 'absurd%'"
+    assert home.rows(query) == [{"count_star()": 110, "max(promise_amount)": Decimal(99999999999999)}]
+    assert home.values("select promise_amount from w.marts.outcomes_daily where promises = 110") == [None]
+    assert home.values("select end_local from w.kobra.visits where visit_id = 'far'") == [None]

@@ -146,3 +146,17 @@ def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
     with still_readable(home):
         assert finish(home.path, Plan(dies_after=moment, arguments=RUN, builds=True)) == DIED
     assert_made_good(home, undisturbed)
+
+
+def test_two_builds_cut_short_with_a_move_in_between_leave_no_trace_of_where_a_visit_was(
+    home: BuiltHome, tmp_path: Path
+) -> None:
+    died = [("pipelines.wide", "build", 1), None]
+    for day, moment in zip((15, 16), died, strict=True):
+        home.land(visit("wanders", day, agentID=f"A{day}"))
+        die = None if moment else partial(die_in_statement, STATEMENTS // 2)
+        assert finish(home.path, Plan(dies_after=moment, patch=die, arguments=RUN, builds=True)) == DIED
+    assert home.here(*RUN) == 0
+    at_once = home.copy(tmp_path / "at-once")
+    assert at_once.here(*RUN, "--full-refresh") == 0
+    assert differences(home.warehouse.published, at_once.warehouse.published) == {}

@@ -72,4 +72,5 @@ def test_a_receiver_that_has_started_has_loaded_none_of_it(module: str) -> None:
 
 def test_there_is_something_to_look_at() -> None:
     assert len(sources("receiver")) > 3
+    assert len(sources("notebooks")) > 3
     assert "receiver.landing.Delivery" in set(imports(ROOT / "pipelines" / "reading.py"))

@@ -43,7 +43,7 @@ worked as (
         ) as productive_visits,
         count(*) filter (where is_contact) as contacts,
         count(*) filter (where is_promise) as promises,
-        cast(sum(promise_amount) filter (where is_promise) as decimal(18, 2)) as promise_amount,
+        {{ as_amount('sum(promise_amount) filter (where is_promise)') }} as promise_amount,
         min(start_at) as first_start_at,
         max(end_at) as last_end_at,
         sum(duration_s) filter (where duration_s >= 0 and duration_s <= long_visit_minutes * 60) / 60 as on_site_min

@@ -19,7 +19,7 @@ with counted as (
         count(*) filter (where is_promise) as promises,
         count(*) filter (where is_promise and is_contact) as promises_in_contact,
         count(*) filter (where is_promise and not is_contact) as promises_without_contact,
-        cast(sum(promise_amount) filter (where is_promise) as decimal(18, 2)) as promise_amount,
+        {{ as_amount('sum(promise_amount) filter (where is_promise)') }} as promise_amount,
         count(promise_amount) filter (where is_promise) as promises_with_amount,
         count(*) filter (where state = 'completed' and outcome = 'claims_paid') as claims_paid,
         count(*) filter (where state = 'completed' and rebound) as rebounds,

@@ -43,10 +43,10 @@ select
     {% for status in ['kept', 'partial', 'broken', 'open', 'replaced'] %}
     case when is_measurable then {{ status }} end as {{ status }},
     {% endfor %}
-    cast(promised_amount as decimal(18, 2)) as promised_amount,
-    cast(paid_capped_amount as decimal(18, 2)) as paid_capped_amount,
-    cast(settled_promised_amount as decimal(18, 2)) as settled_promised_amount,
-    cast(settled_paid_capped_amount as decimal(18, 2)) as settled_paid_capped_amount,
+    {{ as_amount('promised_amount') }} as promised_amount,
+    {{ as_amount('paid_capped_amount') }} as paid_capped_amount,
+    {{ as_amount('settled_promised_amount') }} as settled_promised_amount,
+    {{ as_amount('settled_paid_capped_amount') }} as settled_paid_capped_amount,
     case when is_measurable then {{ ratio('kept', 'kept + partial + broken') }} end as kept_rate,
     {{ ratio('settled_paid_capped_amount', 'settled_promised_amount') }} as amount_kept_rate
 from counted

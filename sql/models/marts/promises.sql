@@ -66,7 +66,7 @@ select
         when not is_measurable then 'unknown'
         when promise_check <> 'valid' then null
         when account_id is null then 'unknown'
-        when paid_amount >= promise_threshold * promise_amount then 'kept'
+        when paid_amount >= promise_threshold * cast(promise_amount as decimal(28, 2)) then 'kept'
         when promise_amount is null and paid_amount > 0 then 'kept'
         when next_made_date <= deadline then 'replaced'
         when as_of <= deadline then 'open'
@@ -74,7 +74,7 @@ select
         else 'broken'
     end as status,
     promise_amount,
-    cast(paid_amount as decimal(18, 2)) as paid_amount,
+    {{ as_amount('paid_amount') }} as paid_amount,
     cast(horizon_days as bigint) as horizon_days,
     made_date,
     promise_date,

@@ -16,4 +16,4 @@ select
     trusted.name is not null as time_zone_known
 from sent
 inner join {{ ref('settings_by_source') }} as settings on settings.source = sent.source
-left join trusted on trusted.zone_key = lower(trim(sent.time_zone_raw))
+left join trusted on trusted.zone_key = lower({{ trimmed('sent.time_zone_raw') }})

@@ -1,0 +1,1 @@
+"""What people look at: the dashboard and worked notebooks. They read the published file and nothing else."""
