@@ -6,15 +6,16 @@ needs new space or a new segment.
 """
 
 import os
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from resource import RLIMIT_FSIZE, RLIMIT_NOFILE, prlimit
 
 from torture.clients import Client, answers, audit, until
 from torture.mounts import require_root, run, small
 from torture.running import Running, receiver
-from torture.table import Row, Trial
+from torture.table import CannotRunHereError, Row, Trial
 
 MUTANT = "acknowledge-before-write"
 POSTS = 10
@@ -71,27 +72,27 @@ def read_only(running: Running) -> Iterator[None]:
 @contextmanager
 def limited_size(running: Running) -> Iterator[None]:
     """No file may be larger than a few bytes."""
-    with _limited(running, RLIMIT_FSIZE, 40):
+    with _limited(running, resource.RLIMIT_FSIZE, 40):
         yield
 
 
 @contextmanager
 def no_descriptors(running: Running) -> Iterator[None]:
     """Not a descriptor beyond those in use."""
-    in_use = {int(each.name) for each in Path(f"/proc/{running.pid}/fd").iterdir()}
+    in_use = {int(each.name) for each in Path(f"/proc/{running.process.pid}/fd").iterdir()}
     first_free = next(number for number in range(len(in_use) + 1) if number not in in_use)
-    with _limited(running, RLIMIT_NOFILE, first_free):
+    with _limited(running, resource.RLIMIT_NOFILE, first_free):
         yield
 
 
 @contextmanager
 def _limited(running: Running, limit: int, soft: int) -> Iterator[None]:
-    before = prlimit(running.pid, limit)
-    prlimit(running.pid, limit, (soft, before[1]))
+    before = resource.prlimit(running.process.pid, limit)
+    resource.prlimit(running.process.pid, limit, (soft, before[1]))
     try:
         yield
     finally:
-        prlimit(running.pid, limit, before)
+        resource.prlimit(running.process.pid, limit, before)
 
 
 def _on_tmpfs(failure: str, tried: str, folder: Path, times: int, obstacle: Obstacle) -> Row:
@@ -102,6 +103,8 @@ def _on_tmpfs(failure: str, tried: str, folder: Path, times: int, obstacle: Obst
 
 def _row(failure: str, tried: str, folder: Path, times: int, obstacle: Obstacle) -> Row:
     """The proof, and the same with a receiver that acknowledges first."""
+    if sys.platform != "linux":
+        raise CannotRunHereError("needs Linux, to look at and to limit another process")
     honest = _refusals(folder / "sound", times, obstacle)
     mutant = _refusals(folder / "late", 1, obstacle, broken=MUTANT)
     return Row(failure, tried, honest, {MUTANT: mutant})
@@ -137,6 +140,6 @@ def _stores_again(client: Client) -> bool:
 def _has_open(running: Running) -> bool:
     """Whether the receiver still holds anything in its store; a segment has its new name before it is let go."""
     with suppress(FileNotFoundError):  # let go while we look
-        held = [each.readlink() for each in Path(f"/proc/{running.pid}/fd").iterdir()]
+        held = [each.readlink() for each in Path(f"/proc/{running.process.pid}/fd").iterdir()]
         return any(path.is_relative_to(running.raw) for path in held)
     return True

@@ -20,19 +20,19 @@ class DidNotStartError(Exception):
 class Running:
     """A receiver that listens, the folder it stores in, and the process group it lives in."""
 
-    def __init__(self, process: subprocess.Popen[bytes], home: Path, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], home: Path) -> None:
         self.process = process
         self.home = home
         self.raw = home / "raw"
-        self.log = log
-        self.pid, self.port = self._until_listening()
+        self.log = home.parent / f"{home.name}.log"
+        self.port = self._until_listening()
 
-    def _until_listening(self) -> tuple[int, int]:
+    def _until_listening(self) -> int:
         while line := self.process.stdout.readline() if self.process.stdout else b"":
             with self.log.open("ab") as log:
                 log.write(line)
             if b'"listening"' in line:
-                return _receiver_in(self.process.pid), int(json.loads(line)["port"])
+                return int(json.loads(line)["port"])
         raise DidNotStartError(f"the receiver did not start, see {self.log}")
 
     def kill(self) -> None:
@@ -60,7 +60,7 @@ def receiver(
         start_new_session=True,
     )
     try:
-        running = Running(process, home, home.parent / f"{home.name}.log")
+        running = Running(process, home)
         yield running
     finally:
         with suppress(ProcessLookupError):
@@ -68,10 +68,3 @@ def receiver(
         process.wait()
         if process.stdout:
             process.stdout.close()
-
-
-def _receiver_in(pid: int) -> int:
-    """The receiver's own process id: behind strace it is a child's."""
-    if b"strace" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
-        return pid
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
