@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench bench-peers torture lock clean
+.PHONY: help setup demo test test-slow lint docs bench bench-peers torture lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 demo: setup  ## see it all work on invented visits
 	$(BIN)/kobra demo
 
-test: lint  ## lint, types and every test
+test: lint  ## lint, types and every test but the slow ones
 	$(BIN)/python -m pytest
+
+test-slow: setup  ## the slow tests
+	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## style and types
 	$(BIN)/python -m ruff check

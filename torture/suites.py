@@ -53,7 +53,17 @@ def _row(failure: str, tried: str, folder: Path, numbers: dict[str, int], *files
     report = folder / "report.xml"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"--basetemp={folder / 'tmp'}", *files],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "slow or not slow",
+            f"--junitxml={report}",
+            f"--basetemp={folder / 'tmp'}",
+            *files,
+        ],
         cwd=PROJECT,
         env=clean | {name: str(number) for name, number in numbers.items()},
         stdout=subprocess.DEVNULL,

@@ -49,17 +49,20 @@ def worked(project: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltHome
     return home
 
 
+@pytest.mark.slow
 def test_dbt_build_with_the_shipped_profile_brings_the_marts_up_to_date(worked: BuiltHome) -> None:
     with duckdb.connect(str(worked.warehouse.working), read_only=True) as connection:
         assert connection.execute("select count(*) from marts.visits").fetchall() == [(5,)]
 
 
+@pytest.mark.slow
 def test_dbt_docs_generate_describes_every_table(project: Path, worked: BuiltHome) -> None:
     done = dbt(worked, project, "docs", "generate")
     assert done.returncode == 0, done.stdout
     assert (project / "target" / "catalog.json").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_next_kobra_run_gives_the_tables_of_a_build_of_everything_and_does_not_start_over(
     worked: BuiltHome, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +76,7 @@ def test_the_next_kobra_run_gives_the_tables_of_a_build_of_everything_and_does_n
     assert differences(step_by_step, home.warehouse.published) == {}
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_in_a_copy_of_the_project_is_built_on_the_others(
     worked: BuiltHome, project: Path, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_every_mart_and_column_is_there_after_the_first_run_on_an_empty_store(tm
     assert [home.values(f"select count(*) from w.marts.{table}") for table in PROMISED] == [[0]] * len(PROMISED)
 
 
+@pytest.mark.slow
 def test_every_mart_and_column_is_there_when_all_that_ever_came_was_rejected(tmp_path: Path) -> None:
     home = BuiltHome(tmp_path / "home")
     home.land(b"", b"{", b"[1]")
@@ -138,6 +139,7 @@ def test_every_mart_and_column_is_there_when_all_that_ever_came_was_rejected(tmp
 # ---------------------------------------------------------------- days
 
 
+@pytest.mark.slow
 def test_a_build_told_another_day_moves_what_depends_on_it_and_shows_it_to_nobody_until_published(
     home: BuiltHome,
 ) -> None:
@@ -259,6 +261,7 @@ def break_off(home: BuiltHome) -> None:
 
 
 @pytest.mark.parametrize("name", ["mappings/answer_codes.csv", "inputs/accounts.csv"])
+@pytest.mark.slow
 def test_an_edit_that_was_taken_back_after_its_build_failed_leaves_no_trace(
     built: BuiltHome, home: BuiltHome, name: str
 ) -> None:

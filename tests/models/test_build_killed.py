@@ -140,6 +140,7 @@ def test_killed_twice_between_any_two_statements_then_run_is_as_if_nothing_had_h
     ],
     ids=lambda moment: moment[1],
 )
+@pytest.mark.slow
 def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
     home: BuiltHome, undisturbed: Path, moment: tuple[str, str, int]
 ) -> None:
@@ -148,6 +149,7 @@ def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
     assert_made_good(home, undisturbed)
 
 
+@pytest.mark.slow
 def test_two_builds_cut_short_with_a_move_in_between_leave_no_trace_of_where_a_visit_was(
     home: BuiltHome, tmp_path: Path
 ) -> None:

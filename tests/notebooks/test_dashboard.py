@@ -118,6 +118,7 @@ def test_figures_are_what_sql_says(tab: Tab, address: str, home: Path) -> None:
 
 
 @chromium
+@pytest.mark.slow
 def test_the_best_hours_are_those_of_the_marts(tab: Tab, address: str, home: Path) -> None:
     show(tab, address, "hours")
     by_hour = rows(home, """
@@ -133,6 +134,7 @@ def test_the_best_hours_are_those_of_the_marts(tab: Tab, address: str, home: Pat
 
 
 @chromium
+@pytest.mark.slow
 def test_agents_are_ranked_only_with_enough_visits(tab: Tab, address: str, home: Path) -> None:
     show(tab, address, "agents")
     ranked = [row for row in table(tab, "agents") if row[0] != "–"]
@@ -160,6 +162,7 @@ def test_what_a_number_means_is_said_in_the_words_of_the_file_with_its_sums(
 
 
 @chromium
+@pytest.mark.slow
 def test_without_payments_nothing_is_called_kept(tab: Tab, address: str) -> None:
     for language, said in (("en", "not measurable"), ("es", "no medible")):
         show(tab, address, "outcomes", language)
@@ -168,6 +171,7 @@ def test_without_payments_nothing_is_called_kept(tab: Tab, address: str) -> None
 
 
 @chromium
+@pytest.mark.slow
 def test_the_work_list_downloads_without_formulas_and_shows_no_markup(tab: Tab, address: str, home: Path) -> None:
     show(tab, address, "follow_ups")
     shown = [row[4] for row in table(tab, "work_list")]
@@ -215,6 +219,7 @@ def test_a_new_publish_appears_by_itself_and_is_not_hindered(tab: Tab, tmp_path:
 
 
 @chromium
+@pytest.mark.slow
 def test_before_the_first_publish_it_waits_for_it(tab: Tab, tmp_path: Path, home: Path) -> None:
     with dashboard(tmp_path / "new") as address:
         tab.open(address)

@@ -302,6 +302,7 @@ def test_the_tables_are_those_of_a_store_that_never_had_them(both: Both) -> None
 
 
 @pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.slow
 def test_damage_beside_what_is_erased_is_still_told_and_nothing_else_is_lost(
     tmp_path: Path, is_compressed: bool
 ) -> None:
@@ -340,6 +341,7 @@ def test_a_segment_that_stands_there_twice_is_erased_in_both_forms(both: Both) -
     assert_forgotten(both)
 
 
+@pytest.mark.slow
 def test_a_torn_tail_of_a_receiver_that_died_goes_and_its_whole_records_are_read(both: Both) -> None:
     day = both.home.segments()[-1].parent
     their, other = both.theirs[-1], Post(encoded(small("late")), TODAY).record()
@@ -378,6 +380,7 @@ def test_nothing_comes_back_by_a_redelivery(both: Both) -> None:
     assert {name: found[name] for name in tables} == {name: expected[name] for name in tables}
 
 
+@pytest.mark.slow
 def test_a_version_that_was_loaded_before_it_was_known_to_be_theirs_goes_with_the_others(both: Both) -> None:
     assert run(both.home, *FORGET) == 0
     both.home.land(Post(encoded(canary("visit-of-z6", externalID=None)), later(seconds=1)))
@@ -411,6 +414,7 @@ def test_another_lenders_account_of_that_number_is_another_person(both: Both) ->
     assert "b2" not in both.home.visits()
 
 
+@pytest.mark.slow
 def test_visits_whose_raw_segments_are_gone_are_known_by_their_current_version(both: Both) -> None:
     shutil.rmtree(both.home.raw)
     assert run(both.home, *FORGET) == 0
@@ -442,6 +446,7 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment[1]}-{moment[2]}")
+@pytest.mark.slow
 def test_killed_anywhere_another_run_or_another_forget_finishes_it(both: Both, moment: tuple[str, str, int]) -> None:
     assert both.home.kobra("export", "kobra.visits", "--format", "csv").returncode == 0
     names = sorted(map(landing.identity, both.home.segments()))
@@ -486,6 +491,7 @@ def test_a_home_without_marks_is_caught(both: Both) -> None:
 # ---------------------------------------------------------------- while visits come in
 
 
+@pytest.mark.slow
 def test_a_receiver_goes_on_and_what_it_is_still_writing_goes_with_the_next_run(
     both: Both, receiver_start: Callable[..., Any]
 ) -> None:
@@ -513,6 +519,7 @@ def test_while_another_run_holds_the_lock_it_changes_nothing_and_says_so(both: B
 # ---------------------------------------------------------------- what nobody can attribute
 
 
+@pytest.mark.slow
 def test_rejected_and_damaged_records_with_the_id_are_counted_and_erased_on_demand(both: Both) -> None:
     broken = b'{"externalID": ' + ACCOUNT.encode() + b', "client": "Zoraida"'
     both.home.land(Post(broken, TODAY), Post(broken.replace(ACCOUNT.encode(), ACCOUNT.encode() + b"1"), TODAY))
@@ -619,6 +626,7 @@ def aged(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
+@pytest.mark.slow
 def test_personal_data_is_blanked_when_it_is_old_and_stays_so_and_the_figures_stay_as_they_are(aged: Home) -> None:
     def figures() -> dict[str, Any]:
         return {
@@ -691,6 +699,7 @@ def test_raw_partitions_with_anything_that_is_not_loaded_or_still_written_stay(t
     open_one.close()
 
 
+@pytest.mark.slow
 def test_nothing_is_published_before_old_personal_data_is_blanked(both: Both) -> None:
     retention.write(both.home.path, retention.Policy(pii_days=30))
     assert both.home.kobra("publish").returncode == 2  # no build has said which answers are text
