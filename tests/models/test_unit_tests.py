@@ -15,8 +15,8 @@ BIN = Path(sys.executable).parent
 FAULTS = [  # a model, what stands there, what would be wrong, which test says so
     (
         "marts/promises.sql",
-        "paid_amount >= promise_threshold * promise_amount",
-        "paid_amount > promise_threshold * promise_amount",
+        "paid_amount >= promise_threshold * cast(promise_amount as decimal(28, 2))",
+        "paid_amount > promise_threshold * cast(promise_amount as decimal(28, 2))",
         "promises.a_promise_is_kept_at_exactly_the_threshold",
     ),
     (
