@@ -284,6 +284,7 @@ def test_the_promised_names_are_those_of_metrics_and_landed_visits_fill_them(bui
     assert PROMISED.keys() - filled <= {"legs"}
 
 
+@pytest.mark.slow
 def test_absurd_amounts_and_years_stop_no_build(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     home = settled(tmp_path_factory).copy(tmp_path / "home")
     absurd = [promise(f"absurd{n}", 20, "9999-12-31", answers={"Monto": "99999999999999"}) for n in range(110)]

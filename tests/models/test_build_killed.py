@@ -67,6 +67,7 @@ def test_a_visit_that_moved_is_gone_from_where_it_was_and_all_tables_are_as_if_b
     assert differences(home.warehouse.published, undisturbed) == {}
 
 
+@pytest.mark.slow
 def test_a_build_that_forgets_where_visits_were_before_is_caught(
     undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

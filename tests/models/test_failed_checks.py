@@ -72,6 +72,7 @@ def test_a_check_that_fails_is_named_with_its_rows_and_nothing_is_published_unti
     assert home.values("select count(*) from w.marts.visits where visit_id = 'new'") == [1]
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_built_and_a_check_of_ones_own_are_told_without_a_word_of_the_data(
     home: BuiltHome, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from pipelines import marts
 from pipelines.mappings import STARTING_SET, init
 
 AS_OF = date(2026, 11, 4)
-SEEDS = range(int(os.environ.get("KOBRA_STREAMS", "2")))  # 30 for a long look
+SEEDS = range(int(os.environ.get("KOBRA_STREAMS", "1")))  # 30 for a long look
 SIZE = 150
 KEYS = {
     "visits": ("source", "visit_id"),

@@ -76,6 +76,7 @@ def test_every_unit_test_of_the_models_passes(home: Path, tmp_path: Path) -> Non
     assert set(states.values()) == {"pass"}, said
 
 
+@pytest.mark.slow
 def test_a_model_that_is_wrong_fails_the_test_that_says_so(home: Path, tmp_path: Path) -> None:
     project = tmp_path / "sql"
     shutil.copytree(SQL, project, ignore=shutil.ignore_patterns("target", "logs"))

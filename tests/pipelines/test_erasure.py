@@ -270,6 +270,7 @@ def marts_of(home: Home) -> dict[str, Counter[Any]]:
 # ---------------------------------------------------------------- the raw store
 
 
+@pytest.mark.slow
 def test_what_stays_keeps_every_byte_and_its_line(both: Both) -> None:
     def lines(path: Path) -> list[bytes]:
         return next(text for text in reversed(list(contents(path)))).splitlines()
@@ -291,6 +292,7 @@ def test_what_stays_keeps_every_byte_and_its_line(both: Both) -> None:
             if isinstance(found, landing.Erased)} == gone  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_a_store_that_never_had_them(both: Both) -> None:
     assert run(both.home, *FORGET) == 0
     assert_forgotten(both)
@@ -334,6 +336,7 @@ def test_damage_beside_what_is_erased_is_still_told_and_nothing_else_is_lost(
     assert landing.remove_leftovers(home.raw) == 0
 
 
+@pytest.mark.slow
 def test_a_segment_that_stands_there_twice_is_erased_in_both_forms(both: Both) -> None:
     path = next(path for path in both.home.segments() if path.name.endswith(landing.COMPRESSED))
     path.with_name(landing.identity(path) + landing.CLOSED).write_bytes(list(contents(path))[1])
@@ -370,6 +373,7 @@ def bring_back(both: Both) -> None:
     both.home.land(Post(encoded(canary("visit-of-z1", externalID=None, comment="again")), TODAY))
 
 
+@pytest.mark.slow
 def test_nothing_comes_back_by_a_redelivery(both: Both) -> None:
     assert run(both.home, *FORGET) == 0
     bring_back(both)
@@ -404,6 +408,7 @@ def test_nothing_comes_back_by_an_import(both: Both, tmp_path: Path) -> None:
     assert "new" in both.home.visits()
 
 
+@pytest.mark.slow
 def test_another_lenders_account_of_that_number_is_another_person(both: Both) -> None:
     both.home.land(Post(encoded(small("b1", externalID=ACCOUNT)), TODAY, "lender_b"))
     both.home.land(Post(encoded(small("b2", phones=[PHONE])), TODAY, "lender_b"))
@@ -475,11 +480,13 @@ def rewrites_nothing() -> None:
     Warehouse._rewrite = lambda self: None
 
 
+@pytest.mark.slow
 def test_a_forget_that_only_deletes_rows_is_caught(both: Both) -> None:
     assert run(both.home, *FORGET, patch=rewrites_nothing) == 0
     assert {name for name, _ in traces(both.home)} == {"warehouse/working.duckdb", "warehouse/kobra.duckdb"}
 
 
+@pytest.mark.slow
 def test_a_home_without_marks_is_caught(both: Both) -> None:
     assert run(both.home, *FORGET) == 0
     shutil.rmtree(both.home.path / "erasure")
@@ -574,6 +581,7 @@ def test_somebody_unknown_is_forgotten_with_exit_code_0_and_zero_counts(tmp_path
     assert not home.warehouse.published.exists()
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_them_says_nothing_and_is_its_owners_alone(both: Both) -> None:
     assert run(both.home, *FORGET) == 0
     folder = both.home.path / "erasure"
@@ -585,6 +593,7 @@ def test_what_is_kept_of_them_says_nothing_and_is_its_owners_alone(both: Both) -
     assert kinds == {"account": 1, "phone": 1, "email": 1, "visit": 4}
 
 
+@pytest.mark.slow
 def test_without_the_key_nothing_is_loaded_and_the_file_is_named(both: Both) -> None:
     assert run(both.home, *FORGET) == 0
     (both.home.path / "erasure" / "key").unlink()
@@ -685,6 +694,7 @@ def test_personal_data_is_blanked_when_it_is_old_and_stays_so_and_the_figures_st
     )  # shorter than the 30 days that it was told before
 
 
+@pytest.mark.slow
 def test_raw_partitions_with_anything_that_is_not_loaded_or_still_written_stay(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.land(Post(encoded(small("a"))), Post(encoded(small("b")), later(days=1)), Post(encoded(small("c")), TODAY))

@@ -152,6 +152,7 @@ def believe_every_segment() -> None:
     warehouse._taken = taken
 
 
+@pytest.mark.slow
 def test_a_loader_that_believes_what_an_unfinished_load_wrote_is_caught(
     raw: Path, undisturbed: Rows, tmp_path: Path
 ) -> None:
