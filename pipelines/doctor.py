@@ -222,12 +222,7 @@ def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
         if left:
             found = True
             yield _wrong("leftovers", f"{_some(left)} of a run that was cut short: kobra run makes that good")
-        orphans = [
-            path
-            for folder in landing.partitions(warehouse.raw)
-            for path in landing.open_in(folder)
-            if landing.is_orphan(path)
-        ]
+        orphans = [path for path in landing.opened(warehouse.raw) if landing.is_orphan(path)]
         if orphans:
             found = True
             yield _wrong("leftovers", f"{_some(orphans)} of a receiver that is gone: kobra run takes its visits in")

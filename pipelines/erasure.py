@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from pipelines import export, inputs, marts, retention, rules
 from pipelines.faults import FaultError
-from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, Swept, closed_files, open_files
+from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, Swept, closed_files
 from pipelines.reading import Reject, read_body
 from pipelines.retention import Policy
 from pipelines.warehouse import Loaded, Warehouse
@@ -94,7 +94,7 @@ def forget(
     return Forgot(
         swept,
         exports,
-        waiting=sum(Forgotten(warehouse.home).find([path]).deliveries for path in open_files(raw)),
+        waiting=sum(Forgotten(warehouse.home).find([path]).deliveries for path in landing.opened(raw)),
         unreadable=unreadable,
         unreadable_erased=unreadable if rejects else 0,
         input_rows=_input_rows(warehouse.home / "inputs", persons),

@@ -255,7 +255,7 @@ class Forgotten:
         """Erase all that is theirs, and can be attributed to them, from the raw store and the working file's rows."""
         visits = self._loaded(connection)
         self.add(Known("visit", *visit) for visit in visits)
-        found = self.find([*closed_files(raw), *open_files(raw)])
+        found = self.find([*closed_files(raw), *landing.opened(raw)])
         swept = self._sweep(path for path in found.files if not path.name.endswith(landing.OPEN))
         leftovers = landing.remove_leftovers(raw)
         self._remove(connection, visits | found.visits, raw)
@@ -368,17 +368,7 @@ def files(home: Path) -> list[Path]:
 
 def closed_files(raw: Path) -> list[Path]:
     """Every file of every closed segment."""
-    return [
-        file
-        for partition in landing.partitions(raw)
-        for path in landing.closed_in(partition).values()
-        for file in landing.files_of(path)
-    ]
-
-
-def open_files(raw: Path) -> list[Path]:
-    """Every segment that is being written."""
-    return [path for partition in landing.partitions(raw) for path in landing.open_in(partition)]
+    return [file for path in landing.closed(raw).values() for file in landing.files_of(path)]
 
 
 def deliveries_in(path: Path) -> Iterator[Delivery]:

@@ -42,17 +42,17 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     """How the receiver, the store and the published file stand. Opens neither lock nor working file."""
     settings = settings or Settings(warehouse.home)
     now = datetime.now(UTC)
-    figures = _receiver(settings.receiver_url) | _store(warehouse, settings)
-    closed = landing.closed(warehouse.raw)
+    closed, being_written = landing.closed(warehouse.raw), landing.opened(warehouse.raw)
+    figures = _receiver(settings.receiver_url) | _store(warehouse, settings, closed, being_written)
     try:
         with _published(warehouse) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
-            waiting = _waiting(warehouse.raw, closed, taken)
-            until = min((began for began in map(_began, waiting) if began), default=now)
+            waiting = [path for segment, path in closed.items() if segment not in taken] + being_written
+            until = min(filter(None, map(landing.began, waiting)), default=now)
             figures |= _loaded(connection) | _built(connection) | _quiet(connection, until)
             figures |= {"complete_until": until.isoformat(" ", "seconds"), "behind_s": _seconds(now - until)}
     except NothingPublishedError:
-        waiting = _waiting(warehouse.raw, closed, set())
+        waiting = [*closed.values(), *being_written]
     landed = [path for path in waiting if not path.name.endswith(landing.OPEN) or landing.is_orphan(path)]
     stats = list(_stats(landed))
     oldest = min((stat.st_mtime for stat in stats), default=None)
@@ -75,13 +75,14 @@ def _receiver(url: str | None) -> dict[str, Any]:
     return {"receiver": found.state, "receiver_url": url, "receiver_fault": found.detail}
 
 
-def _store(warehouse: Warehouse, settings: Settings) -> dict[str, Any]:
-    closed = landing.closed(warehouse.raw)
+def _store(
+    warehouse: Warehouse, settings: Settings, closed: dict[str, Path], being_written: list[Path]
+) -> dict[str, Any]:
     folder = next(path for path in (warehouse.raw, warehouse.folder, Path()) if path.exists())
     disk = os.statvfs(folder)
     return {
         "segments_closed": len(closed),
-        "segments_open": sum(len(landing.open_in(day)) for day in landing.partitions(warehouse.raw)),
+        "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
         "published_at": _changed(warehouse.published),
@@ -90,19 +91,6 @@ def _store(warehouse: Warehouse, settings: Settings) -> dict[str, Any]:
         "publish_bytes": sum(stat.st_size for stat in _stats([warehouse.working])),
         "erasure_unfinished": Forgotten(warehouse.home).is_unfinished,
     }
-
-
-def _waiting(raw: Path, closed: dict[str, Path], taken: set[str]) -> list[Path]:
-    """The segments that are not in the published file, those that are being written included."""
-    being_written = [path for day in landing.partitions(raw) for path in landing.open_in(day)]
-    return [path for segment, path in closed.items() if segment not in taken] + being_written
-
-
-def _began(segment: Path) -> datetime | None:
-    try:
-        return landing.began(segment)
-    except ValueError:  # no segment of ours
-        return None
 
 
 def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:

@@ -176,9 +176,12 @@ def received_date(path: Path) -> date:
     return date.fromisoformat(path.parent.name.removeprefix(PARTITION))
 
 
-def began(path: Path) -> datetime:
-    """When a segment began, by its name. Raises ValueError when it is named otherwise than by a landing."""
-    return datetime.strptime(identity(path) + "+0000", _SEGMENT_NAME + "%z")
+def began(path: Path) -> datetime | None:
+    """When a segment began, by its name; None when that is no name of a landing's."""
+    try:
+        return datetime.strptime(identity(path) + "+0000", _SEGMENT_NAME + "%z")
+    except ValueError:
+        return None
 
 
 def partitions(raw: Path) -> list[Path]:
@@ -205,6 +208,11 @@ def open_in(partition: Path) -> list[Path]:
 def closed(raw: Path) -> dict[str, Path]:
     """All closed segments by identity, oldest partition first."""
     return {name: path for partition in partitions(raw) for name, path in closed_in(partition).items()}
+
+
+def opened(raw: Path) -> list[Path]:
+    """All segments that are being written, or whose writer died, oldest partition first."""
+    return [path for partition in partitions(raw) for path in open_in(partition)]
 
 
 Found = Landed | Erased | Damage
@@ -461,7 +469,7 @@ def recover(raw: Path) -> list[Recovered]:
     Raises OSError when one could not be closed, once all the others are.
     """
     recovered, failure = [], None
-    for path in [path for partition in partitions(raw) for path in open_in(partition)]:
+    for path in opened(raw):
         try:
             recovered.append(_recover(path))
         except OSError as why:

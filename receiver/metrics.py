@@ -76,14 +76,5 @@ class _Disk(Collector):
 
 
 def _oldest_open_age_s(raw: Path) -> float:
-    began = (_began(path) for partition in landing.partitions(raw) for path in landing.open_in(partition))
-    oldest = min(filter(None, began), default=None)
+    oldest = min(filter(None, map(landing.began, landing.opened(raw))), default=None)
     return max(0.0, (datetime.now(UTC) - oldest).total_seconds()) if oldest else 0.0
-
-
-def _began(segment: Path) -> datetime | None:
-    """When a segment began, by its name."""
-    try:
-        return landing.began(segment)
-    except ValueError:
-        return None

@@ -115,7 +115,7 @@ def audit(ledger: Ledger, raw: Path) -> Trial:
 
 def _all_closed(raw: Path) -> bool:
     landing.recover(raw)  # a process that was killed may take a moment to let go
-    return not any(landing.open_in(partition) for partition in landing.partitions(raw))
+    return not landing.opened(raw)
 
 
 @contextmanager
