@@ -33,9 +33,9 @@ _MEMORY_LIMIT = "400MB"
 _SLOW_COMPRESSION = "fsst"
 _REWRITE_MEMORY_LIMIT = "1GB"  # as the widest tables need it when they are written
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
-_ASIDE = ".publishing.duckdb"
+_PUBLISHING, _REWRITING = ".publishing.duckdb", ".rewriting.duckdb"
 # What stands in the warehouse's folder only while a run is under way.
-LEFTOVERS = (f"{_PAGES}*", f"{_ASIDE}*", "taken.new")
+LEFTOVERS = (f"{_PAGES}*", f"{_PUBLISHING}*", f"{_REWRITING}*", "taken.new")
 
 
 class BusyError(Exception):
@@ -205,23 +205,15 @@ class Warehouse:
 
     def _rewrite(self) -> None:
         """Write the working file anew: a deleted row leaves its bytes in the file, and in every copy of it."""
-        aside = self.folder / ".rewriting.duckdb"
-        for leftover in (aside, aside.with_suffix(".duckdb.wal")):
-            leftover.unlink(missing_ok=True)
-        try:
+        aside = self.folder / _REWRITING
+        with _replaced(self.working, aside):
             with self.open() as connection:
                 quoted = str(aside).replace("'", "''")
                 connection.execute(f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach '{quoted}' as rewritten")
                 connection.execute(f'copy from database "{self.working.stem}" to rewritten')
                 connection.execute("checkpoint rewritten; detach rewritten; checkpoint")
-            wal = self.working.with_suffix(".duckdb.wal")
-            if wal.exists():  # it would be replayed into the new file
+            if _wal(self.working).exists():  # it would be replayed into the new file
                 raise UnfinishedError(f"something else has {self.working} open: close it, then run this again")
-            _sync(aside)
-            aside.rename(self.working)
-        finally:
-            aside.unlink(missing_ok=True)
-        landing.sync_folder(self.folder)
         shutil.rmtree(self.folder / ".spill", ignore_errors=True)
 
     def _export_again(self) -> None:
@@ -235,17 +227,28 @@ class Warehouse:
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
         connection.execute("checkpoint")
-        aside = self.folder / _ASIDE
-        for leftover in (aside, aside.with_suffix(".duckdb.wal")):
-            leftover.unlink(missing_ok=True)
-        try:
+        aside = self.folder / _PUBLISHING
+        with _replaced(self.published, aside):
             # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
             subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
-            _sync(aside)
-            aside.rename(self.published)
-        finally:
-            aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
-        landing.sync_folder(self.folder)
+
+
+@contextmanager
+def _replaced(database: Path, aside: Path) -> Iterator[None]:
+    """What is written to `aside` takes the place of the database when it is whole and on disk, or goes."""
+    for leftover in (aside, _wal(aside)):
+        leftover.unlink(missing_ok=True)
+    try:
+        yield
+        _sync(aside)
+        aside.rename(database)
+    finally:
+        aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
+    landing.sync_folder(database.parent)
+
+
+def _wal(database: Path) -> Path:
+    return database.with_suffix(".duckdb.wal")
 
 
 def _received(connection: "DuckDBPyConnection", parts: Iterable["Table | Page"]) -> Iterator[tuple[int, "Page"]]:
