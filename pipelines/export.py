@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
+from pipelines import quoting
 from receiver import landing
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class _Table(NamedTuple):
 
     @property
     def source(self) -> str:
-        return f"w.{_quoted(self.schema)}.{_quoted(self.name)}"
+        return f"w.{quoting.name(self.schema)}.{quoting.name(self.name)}"
 
     @property
     def file(self) -> str:
@@ -196,8 +197,8 @@ def _attached(published: Path, aside: Path) -> Iterator["DuckDBPyConnection"]:
     config: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(aside / ".spill")}
     with duckdb.connect(config=config) as connection:
         # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
-        connection.execute(f"attach {_literal(str(published))} as w (read_only)")
-        connection.execute(f"set timezone = 'UTC'; set allowed_directories = [{_literal(f'{aside}/')}]")
+        connection.execute(f"attach {quoting.literal(str(published))} as w (read_only)")
+        connection.execute(f"set timezone = 'UTC'; set allowed_directories = [{quoting.literal(f'{aside}/')}]")
         connection.execute("set enable_external_access = false")
         yield connection
 
@@ -233,8 +234,8 @@ def _check_partitions(connection: "DuckDBPyConnection", table: _Table, partition
         return
     if len(set(partition_by)) != len(partition_by) or set(partition_by) == set(names):
         raise ExportError("partition by some of the columns, each once: the others are what the files hold")
-    parts = ", ".join(map(_quoted, partition_by))
-    longest = ", ".join(f"length(url_encode({_quoted(name)}::varchar))" for name in partition_by)
+    parts = ", ".join(map(quoting.name, partition_by))
+    longest = ", ".join(f"length(url_encode({quoting.name(name)}::varchar))" for name in partition_by)
     found = connection.execute(f"""
         select count(*), max(greatest({longest}, 0)) from (select distinct {parts} from {table.source})
     """).fetchone()
@@ -257,7 +258,7 @@ def _write(
     path = aside / (table.file if partition_by else f"{table.file}.{form}")
     match form:
         case "parquet":
-            columns = ", ".join(_quoted(column.name) for column in table.columns)
+            columns = ", ".join(quoting.name(column.name) for column in table.columns)
             rows = _copy(connection, f"select {columns} from {table.source}", path, form, partition_by)
         case "csv":
             rows = _copy(connection, _csv_query(table, partition_by), path, form, partition_by)
@@ -273,9 +274,9 @@ def _copy(
 ) -> int:
     options = {"parquet": "format parquet, compression zstd", "csv": "format csv, header"}[form]
     if parts:
-        options += f", partition_by ({', '.join(map(_quoted, parts))})"
+        options += f", partition_by ({', '.join(map(quoting.name, parts))})"
         path.mkdir()  # a table without rows has no partition
-    done = connection.execute(f"copy ({query}) to {_literal(str(path))} ({options})").fetchone()
+    done = connection.execute(f"copy ({query}) to {quoting.literal(str(path))} ({options})").fetchone()
     assert done is not None
     return int(done[0])
 
@@ -285,12 +286,12 @@ def _csv_query(table: _Table, partition_by: Sequence[str]) -> str:
     first = next(column for column in table.columns if column.name not in partition_by)
     columns = []
     for column in table.columns:
-        name = _quoted(column.name)
+        name = quoting.name(column.name)
         if column.name in partition_by:  # goes into the path, where DuckDB encodes it
             columns.append(name)
             continue
         header = (_BOM if column is first else "") + _safe(column.name)
-        columns.append(f"{_csv_cell(name, column.type)} as {_quoted(header)}")
+        columns.append(f"{_csv_cell(name, column.type)} as {quoting.name(header)}")
     return f"select {', '.join(columns)} from {table.source}"
 
 
@@ -302,7 +303,7 @@ def _csv_cell(name: str, kind: str) -> str:
 
 def _safe_sql(name: str) -> str:
     text = f"{name}::varchar"
-    return f"case when regexp_matches({text}, {_literal(_RISKY)}) then '''' || {text} else {text} end"
+    return f"case when regexp_matches({text}, {quoting.literal(_RISKY)}) then '''' || {text} else {text} end"
 
 
 def _safe(text: str) -> str:
@@ -349,7 +350,7 @@ def _write_xlsx(connection: "DuckDBPyConnection", table: _Table, path: Path) -> 
 
 
 def _xlsx_cell(column: _Column) -> str:
-    name = _quoted(column.name)
+    name = quoting.name(column.name)
     if column.type == _INSTANT:
         return f"timezone('UTC', {name})"
     return name if _PLAIN.fullmatch(column.type) else f"{name}::varchar"
@@ -452,11 +453,3 @@ def _replace(new: Path, place: Path, aside: Path) -> None:
     if place.is_dir():
         place.rename(aside / f"{place.name}.old")  # goes with the rest of what is aside
     new.rename(place)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from pipelines import meta
+from pipelines import meta, quoting
 from pipelines.contract import EMAILS, PHONES, TABLES
 from pipelines.faults import FaultError
 from pipelines.reading import Visit, read_body
@@ -323,7 +323,7 @@ class Forgotten:
             connection.execute("delete from wide.columns where not is_present")
         for schema, name in there:
             if schema == "kobra_staging" and not name.startswith("_dlt"):
-                connection.execute(f'delete from kobra_staging."{name}"')
+                connection.execute(f"delete from kobra_staging.{quoting.name(name)}")
 
     # ------------------------------------------------------------ how far it is
 
