@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipelines.faults import FaultError
 from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
+from pipelines.published import NothingPublishedError
 from pipelines.settings import Settings, SettingsError
 from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
 from receiver import landing
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BusyError as why:
         print(f"kobra: {why}", file=sys.stderr)
         return BUSY
-    except (UsageError, SettingsError) as why:
+    except (UsageError, SettingsError, NothingPublishedError) as why:
         print(f"kobra: {why}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
@@ -437,12 +438,9 @@ def _doctor(home: Path, options: argparse.Namespace) -> int:
 
 
 def _rejects(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.status import NothingPublishedError, rejects  # noqa: PLC0415
+    from pipelines.status import rejects  # noqa: PLC0415
 
-    try:
-        rows = rejects(Warehouse(home))
-    except NothingPublishedError as why:
-        raise UsageError(str(why)) from why
+    rows = rejects(Warehouse(home))
     for row in rows:
         print(json.dumps(row) if options.json else "  ".join(str(value) for value in row.values()))
     if rows and not options.json:

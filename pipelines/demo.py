@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pipelines import marts
 from pipelines.contract import PRODUCTS
+from pipelines.published import attached
 from pipelines.sample import deliveries
 from pipelines.warehouse import Warehouse
 from receiver import landing
@@ -163,12 +164,8 @@ _TABLES = {
 
 
 def _summarise(published: Path) -> None:
-    import duckdb  # noqa: PLC0415
-
-    # A file called kobra.duckdb is a catalog called kobra too: say which one is meant.
-    with duckdb.connect() as connection:
-        quoted = str(published).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as warehouse (read_only); use warehouse")
+    with attached(published) as connection:
+        connection.execute("use w")
         for title, query in _TABLES.items():
             print(title)
             _print(connection, query)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
 from pipelines import quoting
+from pipelines.published import attached, must_exist
 from receiver import landing
 
 if TYPE_CHECKING:
@@ -92,15 +93,14 @@ def export(
 
     All are written aside first and then take the place of those of an earlier export of the same name and form;
     nothing else in the folder is touched. With `partition_by`, a table becomes a folder `table/column=value/…`.
-    Raises ExportError before anything is replaced.
+    Raises NothingPublishedError, and ExportError before anything is replaced.
     """
-    if not published.exists():
-        raise ExportError("nothing is published yet: run `kobra run` first")
+    must_exist(published)
     if form == "xlsx" and partition_by:
         raise ExportError("XLSX has one file per table: for partitions export CSV or Parquet")
     landing.make_folder(to)
     to = to.resolve()
-    with _only_one(to) as aside, _attached(published, aside) as connection:
+    with _only_one(to) as aside, attached(published, aside) as connection:
         chosen = _chosen(connection, tables)
         for table in chosen:
             _check_partitions(connection, table, partition_by)
@@ -127,7 +127,7 @@ def earlier(published: Path, folder: Path) -> list[Earlier]:
     """What earlier exports wrote to a folder, as the names of files and folders say."""
     if not folder.is_dir() or not published.exists():
         return []
-    with _attached(published, folder) as connection:
+    with attached(published) as connection:
         found = connection.execute(
             "select distinct schema_name, table_name from duckdb_tables() where database_name = 'w'"
         ).fetchall()
@@ -188,19 +188,6 @@ def _only_one(to: Path) -> Iterator[Path]:
             shutil.rmtree(aside)
     finally:
         os.close(fd)
-
-
-@contextmanager
-def _attached(published: Path, aside: Path) -> Iterator["DuckDBPyConnection"]:
-    import duckdb  # noqa: PLC0415 - not needed to say how the command is used
-
-    config: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(aside / ".spill")}
-    with duckdb.connect(config=config) as connection:
-        # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
-        connection.execute(f"attach {quoting.literal(str(published))} as w (read_only)")
-        connection.execute(f"set timezone = 'UTC'; set allowed_directories = [{quoting.literal(f'{aside}/')}]")
-        connection.execute("set enable_external_access = false")
-        yield connection
 
 
 def _chosen(connection: "DuckDBPyConnection", names: Sequence[str]) -> list[_Table]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import health, silence
 from pipelines.forgotten import Forgotten
+from pipelines.published import NothingPublishedError, attached
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from receiver import landing
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 _STALE_S = 3600  # what landed should not wait longer than this
 _SHOWN = 5  # of many; --json has them all
 _TITLE = 12  # columns
-
-
-class NothingPublishedError(Exception):
-    """There is no published file yet."""
 
 
 class Status(NamedTuple):
@@ -45,7 +42,7 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     closed, being_written = landing.closed(warehouse.raw), landing.opened(warehouse.raw)
     figures = _receiver(settings.receiver_url) | _store(warehouse, settings, closed, being_written)
     try:
-        with _published(warehouse) as connection:
+        with attached(warehouse.published) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
             waiting = [path for segment, path in closed.items() if segment not in taken] + being_written
             until = min(filter(None, map(landing.began, waiting)), default=now)
@@ -316,24 +313,10 @@ def _changed(path: Path) -> str | None:
 
 def rejects(warehouse: Warehouse) -> list[dict[str, Any]]:
     """The rejected deliveries as of the last publish. Raises NothingPublishedError."""
-    with _published(warehouse) as connection:
+    with attached(warehouse.published) as connection:
         found = connection.execute("""
             select received_at::varchar as received_at, source, reason, detail, delivery_id, segment, line
             from w.kobra.rejects order by delivery_id
         """)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-@contextmanager
-def _published(warehouse: Warehouse) -> Iterator["DuckDBPyConnection"]:
-    import duckdb  # noqa: PLC0415
-
-    if not warehouse.published.exists():
-        raise NothingPublishedError("nothing is published yet: run `kobra run` first")
-    # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
-    with duckdb.connect() as connection:
-        quoted = str(warehouse.published).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as w (read_only)")
-        connection.execute("set timezone = 'UTC'; set enable_external_access = false")
-        yield connection
