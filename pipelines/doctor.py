@@ -140,8 +140,7 @@ def _inputs(folder: Path) -> Iterator[Finding]:
 
     from pipelines import flatten, inputs  # noqa: PLC0415
 
-    for name in inputs.COLUMNS:
-        path = folder / f"{name}.csv"
+    for name, path in inputs.files(folder).items():
         with duckdb.connect() as connection:
             flatten.make_tables(connection)
             try:

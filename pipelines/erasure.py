@@ -158,7 +158,7 @@ def _input_rows(folder: Path, persons: Iterable[Known]) -> dict[str, int]:
         connection.execute(rules.macros("kobra"))
         inputs.write(connection, folder)
         counts = {
-            name: sum(
+            path.name: sum(
                 int(row[0])
                 for known in accounts
                 for row in connection.execute(
@@ -166,9 +166,9 @@ def _input_rows(folder: Path, persons: Iterable[Known]) -> dict[str, int]:
                     [known.value, known.source],
                 ).fetchall()
             )
-            for name in inputs.COLUMNS
+            for name, path in inputs.files(folder).items()
         }
-    return {f"{name}.csv": count for name, count in counts.items() if count}
+    return {name: count for name, count in counts.items() if count}
 
 
 def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None] = lambda _: None) -> Retained:
