@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import health, silence
+from pipelines import disk, health, silence
+from pipelines.disk import Disk
 from pipelines.forgotten import Forgotten
 from pipelines.published import NothingPublishedError, attached
 from pipelines.settings import Settings
@@ -40,7 +41,8 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     settings = settings or Settings(warehouse.home)
     now = datetime.now(UTC)
     closed, being_written = landing.closed(warehouse.raw), landing.opened(warehouse.raw)
-    figures = _receiver(settings.receiver_url) | _store(warehouse, settings, closed, being_written)
+    room = disk.look(warehouse, settings)
+    figures = _receiver(settings.receiver_url) | _store(warehouse, room, closed, being_written)
     try:
         with attached(warehouse.published) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
@@ -58,7 +60,7 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
         "waiting_bytes": sum(stat.st_size for stat in stats),
         "waiting_since_s": None if oldest is None else round(now.timestamp() - oldest),
     }
-    faults = list(_faults(figures))
+    faults = list(_faults(figures, room))
     return Status(figures | {"faults": faults}, faults)
 
 
@@ -72,20 +74,16 @@ def _receiver(url: str | None) -> dict[str, Any]:
     return {"receiver": found.state, "receiver_url": url, "receiver_fault": found.detail}
 
 
-def _store(
-    warehouse: Warehouse, settings: Settings, closed: dict[str, Path], being_written: list[Path]
-) -> dict[str, Any]:
-    folder = next(path for path in (warehouse.raw, warehouse.folder, Path()) if path.exists())
-    disk = os.statvfs(folder)
+def _store(warehouse: Warehouse, room: Disk, closed: dict[str, Path], being_written: list[Path]) -> dict[str, Any]:
     return {
         "segments_closed": len(closed),
         "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
         "published_at": _changed(warehouse.published),
-        "free_bytes": disk.f_bavail * disk.f_frsize,
-        "free_floor_bytes": landing.free_floor(folder, settings.min_free_bytes),
-        "publish_bytes": sum(stat.st_size for stat in _stats([warehouse.working])),
+        "free_bytes": room.free,
+        "free_floor_bytes": room.floor,
+        "publish_bytes": room.copy,
         "erasure_unfinished": Forgotten(warehouse.home).is_unfinished,
     }
 
@@ -157,7 +155,7 @@ def _counts(connection: "DuckDBPyConnection", query: str) -> dict[str, int]:
 # ---------------------------------------------------------------- judgement
 
 
-def _faults(figures: dict[str, Any]) -> Iterator[str]:
+def _faults(figures: dict[str, Any], room: Disk) -> Iterator[str]:
     yield from _receiver_faults(figures)
     if figures["segments_waiting"] and figures["published_at"] is None:
         yield "nothing is published yet: run `kobra run`"
@@ -170,9 +168,9 @@ def _faults(figures: dict[str, Any]) -> Iterator[str]:
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
     if figures["erasure_unfinished"]:
         yield "a person is erased from the raw store and not yet from what people read: `kobra run` goes on with it"
-    if figures["free_bytes"] < figures["free_floor_bytes"]:
+    if room.is_full:
         yield "the disk is nearly full: the receiver refuses visits below its floor; make room"
-    elif figures["free_bytes"] < figures["free_floor_bytes"] + figures["publish_bytes"]:
+    elif room.is_full_once_copied:
         yield "the disk has no room for publishing, which writes the warehouse once more: make room"
 
 
