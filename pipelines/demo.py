@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pipelines import marts
 from pipelines.contract import PRODUCTS
+from pipelines.faults import UsageError
 from pipelines.published import attached
 from pipelines.sample import deliveries
 from pipelines.warehouse import Warehouse
@@ -33,7 +34,7 @@ _CLIENTS = 16
 _MARK = ".made-by-kobra-demo"
 
 
-class NoReceiverError(Exception):
+class NoReceiverError(UsageError):
     """Nobody answers where deliveries were to be sent."""
 
 

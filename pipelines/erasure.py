@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines import export, inputs, marts, retention, rules
-from pipelines.faults import FaultError
+from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, Swept, closed_files
 from pipelines.reading import Reject, read_body
 from pipelines.retention import Policy
@@ -36,7 +36,7 @@ class UnfinishedErasureError(FaultError):
     """The raw store is done, the warehouse is not."""
 
 
-class ContradictionError(Exception):
+class ContradictionError(UsageError):
     """A policy that makes no sense."""
 
 

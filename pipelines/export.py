@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
 from pipelines import quoting
+from pipelines.faults import UsageError
 from pipelines.published import attached, must_exist
 from receiver import landing
 
@@ -45,7 +46,7 @@ _PLAIN = re.compile(
 _INSTANT = "TIMESTAMP WITH TIME ZONE"
 
 
-class ExportError(Exception):
+class ExportError(UsageError):
     """What was asked for cannot be exported; its text says what can."""
 
 

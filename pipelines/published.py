@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import quoting
+from pipelines.faults import UsageError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 _WRITING_MEMORY_LIMIT = "1GB"
 
 
-class NothingPublishedError(Exception):
+class NothingPublishedError(UsageError):
     """There is no published file yet."""
 
 
