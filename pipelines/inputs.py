@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from pipelines import transaction
 from pipelines.faults import FaultError
 from pipelines.waiting import stamps
 
@@ -108,8 +109,7 @@ def write(connection: "DuckDBPyConnection", folder: Path, *, only: str | None = 
     cell that does not read is listed and becomes NULL, and the row is used. A position at 0/0 is none. Blank rows
     are no rows; `files.rows` counts the others, used or not. Raises InputError.
     """
-    connection.begin()
-    try:
+    with transaction.whole(connection):
         connection.execute(
             "create schema if not exists inputs;"
             "create or replace table inputs.files(name varchar, is_present boolean, rows bigint);"
@@ -118,10 +118,6 @@ def write(connection: "DuckDBPyConnection", folder: Path, *, only: str | None = 
         for name, path in files(folder).items():
             if only in (None, name):
                 _write_file(connection, name, path)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
 
 
 def _write_file(connection: "DuckDBPyConnection", name: str, path: Path) -> None:

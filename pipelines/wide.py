@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import quoting
+from pipelines import quoting, transaction
 from pipelines.contract import PRODUCTS, Type
 
 if TYPE_CHECKING:
@@ -281,13 +281,9 @@ def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     limit = connection.execute("select current_setting('memory_limit')").fetchone()
     assert limit is not None
     connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
-    connection.execute("begin")
     try:
-        _build(connection, touched)
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
+        with transaction.whole(connection):
+            _build(connection, touched)
     finally:
         for temporary in _TEMPORARY:
             connection.execute(f"drop table if exists temp.wide_{temporary}")
