@@ -32,7 +32,7 @@ RAW_XML = "<r></is></c><c><f>1+1</f></c></r>"
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    path = tmp_path / "published.duckdb"
+    path = tmp_path / "what's published.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("set timezone = 'UTC'; create schema marts; create schema kobra; create schema wide")
         connection.execute("create table kobra.visits as select 'v' as visit_id")
