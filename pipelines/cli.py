@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
 from pipelines.settings import Settings
-from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
+from pipelines.warehouse import BusyError, Loaded, Warehouse
 from receiver import landing
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
@@ -29,12 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.settings = settings = Settings.from_environ(os.environ)
         code: int = options.command(settings.home, options)
-    except BusyError as why:
-        print(f"kobra: {why}", file=sys.stderr)
-        return BUSY
-    except (UsageError, UnfinishedError) as why:
-        print(f"kobra: {why}", file=sys.stderr)
-        return USAGE
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read what we print has seen enough
@@ -46,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failed(why: Exception) -> int:
-    """Say what kind of failure it was and where. Texts of other libraries may quote what Kobra sent."""
+    """Say what went wrong, and answer with the exit code. Of what is not our own only the kind and the place are
+    told: texts of other libraries may quote what Kobra sent."""
+    if isinstance(why, BusyError | UsageError):
+        print(f"kobra: {why}", file=sys.stderr)
+        return BUSY if isinstance(why, BusyError) else USAGE
     if isinstance(why, FaultError):
         print(f"{why}\nkobra: nothing is published; what people read stays as it was", file=sys.stderr)
         return FAILED
@@ -233,8 +231,6 @@ def _run(home: Path, options: argparse.Namespace) -> int:
         began = time.monotonic()
         try:
             _run_once(warehouse, options)
-        except BusyError as why:
-            print(f"kobra: {why}", file=sys.stderr)
         except Exception as why:  # noqa: BLE001 - the next run tries again
             _failed(why)
         time.sleep(max(0.0, options.every - (time.monotonic() - began)))

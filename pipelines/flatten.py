@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines import rules
+from pipelines import rules, transaction
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -413,13 +413,8 @@ def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
         "create table page.replaced as select source, visit_id from page.rewritten"
         + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
     )
-    connection.execute("begin")
-    try:
+    with transaction.whole(connection):
         connection.execute(";".join(_MAKE_ROOM))
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def query(table: Table) -> str:

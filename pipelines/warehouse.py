@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pipelines import forgotten, meta, retention
+from pipelines import forgotten, inputs, mappings, meta, retention
+from pipelines.faults import UsageError
 from pipelines.forgotten import Forgotten
+from pipelines.quoting import literal
 from pipelines.waiting import Ledger, Seen, look, stamps
 from receiver import landing
 
@@ -42,8 +44,8 @@ class BusyError(Exception):
     """Another run holds the lock."""
 
 
-class UnfinishedError(Exception):
-    """A load was cut short: the working file is not fit to be published."""
+class UnfinishedError(UsageError):
+    """The working file is not fit to be published; the text says what makes it so."""
 
 
 class Loaded(NamedTuple):
@@ -69,9 +71,8 @@ class Warehouse:
         self.folder = home / "warehouse"
         self.working = self.folder / "working.duckdb"
         self.published = self.folder / "kobra.duckdb"
-        edited = [home / "mappings" / f"{name}.csv" for name in ("question_roles", "answer_codes", "settings")]
-        brought = [home / "inputs" / f"{name}.csv" for name in ("payments", "accounts")]
-        self._edited = [*edited, *brought]
+        edited = [home / "mappings" / name for name in mappings.FILES]
+        self._edited = [*edited, *inputs.files(home / "inputs").values()]
         self._ledger = Ledger(
             self.folder / "taken.json", self.working, self.published, *self._edited, *forgotten.files(home)
         )
@@ -208,8 +209,9 @@ class Warehouse:
         aside = self.folder / _REWRITING
         with _replaced(self.working, aside):
             with self.open() as connection:
-                quoted = str(aside).replace("'", "''")
-                connection.execute(f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach '{quoted}' as rewritten")
+                connection.execute(
+                    f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach {literal(str(aside))} as rewritten"
+                )
                 connection.execute(f'copy from database "{self.working.stem}" to rewritten')
                 connection.execute("checkpoint rewritten; detach rewritten; checkpoint")
             if _wal(self.working).exists():  # it would be replayed into the new file
