@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
-_MEMORY_LIMIT = "400MB"
+_MEMORY_LIMIT = "700MB"
 # Of all that DuckDB tries on text, FSST costs a load most (a tenth of it) and saves a third of schema kobra.
 _SLOW_COMPRESSION = "fsst"
 _REWRITE_MEMORY_LIMIT = "1GB"  # as the widest tables need it when they are written
@@ -329,6 +329,7 @@ class _Loads:
             self._pipeline.normalize()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)
+        self._connection.execute("checkpoint")  # else the log grows beside the file, and all in it stays in memory
         return Loaded(
             page.deliveries,
             outcomes.get("new", 0),
