@@ -12,6 +12,7 @@ from receiver.hook import Hook, Visit, is_hook
 
 MAX_HEAD_BYTES = 16 << 10
 _LINGER_S = 2.0
+_JUST_NOW_S = 1.0  # who came, or was answered, this recently may be about to send
 _MAX_UPGRADES = 8  # in one chunk
 
 _LATE = problem(408, "too_slow", "The request did not arrive in time: send headers and body without pausing.")
@@ -37,11 +38,13 @@ class Doorkeeper:
         self._watching = False
 
     def admit(self, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Make room for one more connection at the expense of the one that has been idle the longest."""
+        """Make room for one more connection at the expense of one that is idle, else of the one that has been at its
+        request the longest."""
         if len(connections) >= self.max_connections:
             waiting = [each for each in connections if each.waits_for_client]
             if waiting:
-                min(waiting, key=lambda each: (not each.idle, each.since)).evict()
+                idle_since = loop.time() - _JUST_NOW_S
+                min(waiting, key=lambda each: (not each.is_idle_since(idle_since), each.since)).evict()
         if not self._watching:
             self._watching = True
             self._look_later(connections, loop)
@@ -329,6 +332,10 @@ class ReceiverProtocol(HttpToolsProtocol):
         """Whether nothing is happening here until the client sends or reads."""
         cycle = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
+
+    def is_idle_since(self, moment: float) -> bool:
+        """Whether nothing has been sent or answered here since that moment."""
+        return self.idle and self.since <= moment
 
     def look_at_clock(self, now: float) -> None:
         """Let go of a client that has used up its time."""
