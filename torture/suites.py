@@ -28,6 +28,12 @@ def prove_marts(times: int, folder: Path) -> Row:
                 "tests/models/test_marts.py")  # fmt: skip
 
 
+def prove_requests(times: int, folder: Path) -> Row:
+    """Requests drawn from a description of the receiver, with headers that nobody asked for."""
+    return _row("odd requests", f"{times} of each of 8 kinds", folder, {"KOBRA_EXAMPLES": times},
+                "tests/receiver/test_requests.py")  # fmt: skip
+
+
 def prove_drift(_times: int, folder: Path) -> Row:
     """Every field in every wrong form."""
     return _row("schema drift", "every field in every wrong form", folder, {}, "tests/pipelines/test_drift.py")
