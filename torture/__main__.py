@@ -10,7 +10,7 @@ from time import monotonic
 from traceback import print_exc
 from typing import NamedTuple
 
-from torture import clock, damage, kills, power_loss, refusing_disk, suites, sync_failure
+from torture import clock, damage, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
@@ -36,6 +36,7 @@ PROOFS = (
     Proof("descriptors", refusing_disk.prove_descriptors, 20, 3),
     Proof("cuts", damage.prove_cuts, 3, 1),
     Proof("flips", damage.prove_flips, 10, 1),
+    Proof("fuzz", fuzz.prove, 60, 3),
     Proof("clock", clock.prove, 10, 1),
     Proof("workers", kills.prove_workers, 20, 2),
     Proof("requests", suites.prove_requests, 2000, 20),
