@@ -10,7 +10,7 @@ from time import monotonic
 from traceback import print_exc
 from typing import NamedTuple
 
-from torture import clock, damage, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
+from torture import backlog, clock, damage, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
@@ -40,12 +40,13 @@ PROOFS = (
     Proof("clock", clock.prove, 10, 1),
     Proof("workers", kills.prove_workers, 20, 2),
     Proof("requests", suites.prove_requests, 2000, 20),
+    Proof("backlog", backlog.prove, 1_000_000, 1_000_000),
     Proof("load-kills", suites.prove_kills, 60, 2),
     Proof("order", suites.prove_order, 2000, 20),
     Proof("marts", suites.prove_marts, 30, 1),
     Proof("drift", suites.prove_drift, 1, 1),
     Proof("poison", suites.prove_poison, 1, 1),
-    Proof("publishing", suites.prove_publishing, 1, 1),
+    Proof("publishing", suites.prove_publishing, 1000, 20),
     Proof("erasure", suites.prove_erasure, 1, 1),
 )
 
