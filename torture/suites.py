@@ -51,8 +51,8 @@ def prove_erasure(_times: int, folder: Path) -> Row:
 
 def prove_publishing(times: int, folder: Path) -> Row:
     """Readers in a loop over many publishes."""
-    return _row("readers during publishing", f"{times} publishes under 4 readers", folder, {"KOBRA_PUBLISHES": times},
-                "tests/pipelines/test_publish.py")  # fmt: skip
+    return _row("readers during publishing", f"{times} publishes under 4 readers", folder,
+                {"KOBRA_PUBLISHES": times, "KOBRA_READERS": 4}, "tests/pipelines/test_publish.py")  # fmt: skip
 
 
 def _row(failure: str, tried: str, folder: Path, numbers: dict[str, int], *files: str) -> Row:

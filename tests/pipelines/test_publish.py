@@ -15,7 +15,7 @@ from kobra_home import Home, Post, encoded, later, small
 from pipelines.warehouse import Warehouse
 
 PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))  # 1000 for a long look
-READERS = 4
+READERS = int(os.environ.get("KOBRA_READERS", "2"))
 EACH = 5  # visits that a generation adds
 
 # Reads in a loop: the marker says which generation the snapshot is, and so how many rows every table must have.
