@@ -10,7 +10,7 @@ from time import monotonic
 from traceback import print_exc
 from typing import NamedTuple
 
-from torture import backlog, clock, damage, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
+from torture import backlog, clock, damage, full_disk, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
@@ -41,6 +41,7 @@ PROOFS = (
     Proof("workers", kills.prove_workers, 20, 2),
     Proof("requests", suites.prove_requests, 2000, 20),
     Proof("backlog", backlog.prove, 1_000_000, 1_000_000),
+    Proof("disk-full-building", full_disk.prove, 12, 6),
     Proof("load-kills", suites.prove_kills, 60, 2),
     Proof("order", suites.prove_order, 2000, 20),
     Proof("marts", suites.prove_marts, 30, 1),

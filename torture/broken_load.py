@@ -1,11 +1,13 @@
 """python -m torture.broken_load MUTANT …: the command `kobra`, broken on purpose."""
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pipelines import cli, pages
+from pipelines.warehouse import Warehouse
 
 
 def everything_at_once() -> None:
@@ -21,7 +23,21 @@ def everything_at_once() -> None:
     module.read_ahead = read_all
 
 
-MUTANTS: dict[str, Callable[[], None]] = {"everything-at-once": everything_at_once}
+def publish_in_place() -> None:
+    """Writes over the file that people read."""
+
+    def write_over(made: Warehouse, connection: Any) -> None:
+        connection.execute("checkpoint")
+        subprocess.run(["cp", "--", made.working, made.published], check=True)
+
+    warehouse: Any = Warehouse
+    warehouse._publish = write_over
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    "everything-at-once": everything_at_once,
+    "publish-in-place": publish_in_place,
+}
 
 
 if __name__ == "__main__":
