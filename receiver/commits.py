@@ -65,7 +65,7 @@ class Commits:
         self._work: SimpleQueue[Batch | None] = SimpleQueue()
         self._failures = 0
         self._look_at = 0.0
-        self.trouble: str | None = None
+        self.trouble: str | None = "not_tried"
         """Why storing does not work at present, as a code; None when it does."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = Thread(target=self._run, name="commits", daemon=True)
@@ -160,6 +160,8 @@ class Commits:
         except OSError as why:
             self._failures = _FAILURES_UNTIL_NOT_READY - 1
             self._note_failure(why)
+        else:
+            self.trouble = None
 
     def _store(self, batch: Batch) -> Exception | None:
         try:

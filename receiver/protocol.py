@@ -1,6 +1,8 @@
 """HTTP with manners: whoever is slow, silent or bloated is let go, so that real deliveries always get in."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
@@ -12,6 +14,7 @@ from receiver.hook import Hook, Visit, is_hook
 
 MAX_HEAD_BYTES = 16 << 10
 _LINGER_S = 2.0
+_RESET = struct.pack("ii", 1, 0)  # on, and for no time
 _JUST_NOW_S = 1.0  # who came, or was answered, this recently may be about to send
 _MAX_UPGRADES = 8  # in one chunk
 
@@ -73,13 +76,17 @@ class _LingeringTransport:
         self._expects_more = expects_more
         self.lingering = False
         self.write = transport.write
-        self.abort = transport.abort
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         self.get_extra_info = transport.get_extra_info
 
     def is_closing(self) -> bool:
         return self.lingering or self._transport.is_closing()
+
+    def abort(self) -> None:
+        """Forget the connection, and have the kernel forget it, which else would offer unread answers for minutes."""
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
 
     def close(self) -> None:
         if self.is_closing():
