@@ -57,12 +57,7 @@ HOOK = {
     "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": ANY}}}},
     "responses": answers(),
 }
-OTHERS = {
-    "200": {"description": ""},
-    "400": {"description": ""},
-    "431": {"description": ""},
-    "503": {"description": ""},
-}
+OTHERS = {status: {"description": ""} for status in ("200", "400", "408", "431", "503")}
 DESCRIPTION = schemathesis.openapi.from_dict(
     {
         "openapi": "3.1.0",
