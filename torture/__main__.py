@@ -39,7 +39,7 @@ PROOFS = (
     Proof("fuzz", fuzz.prove, 60, 3),
     Proof("clock", clock.prove, 10, 1),
     Proof("workers", kills.prove_workers, 20, 2),
-    Proof("requests", suites.prove_requests, 2000, 20),
+    Proof("requests", suites.prove_requests, 2000, 200),
     Proof("backlog", backlog.prove, 1_000_000, 1_000_000),
     Proof("disk-full-building", full_disk.prove, 12, 6),
     Proof("load-kills", suites.prove_kills, 60, 2),

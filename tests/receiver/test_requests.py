@@ -13,6 +13,7 @@ from conftest import RECEIVER_KEY, RunningReceiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
+from schemathesis.core.failures import FailureGroup
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -21,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pipelines.contract import FIELDS, VISIT_ID
+from torture.running import receiver as broken_receiver
 
 EXAMPLES = os.environ.get("KOBRA_EXAMPLES")  # 2000 for a long look, new ones every time
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -71,20 +73,20 @@ DESCRIPTION = schemathesis.openapi.from_dict(
 )
 OPERATIONS = [found.ok() for found in DESCRIPTION.get_all_operations()]
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
-NAMES = st.sampled_from(
-    "accept api-key connection content-encoding content-length content-type cookie date expect forwarded host "
-    "keep-alive origin range te trailer transfer-encoding upgrade via x-forwarded-for x-http-method-override".split()
-) | st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}", fullmatch=True)
+HEARD = st.sampled_from(
+    ["api-key", "connection", "content-encoding", "content-length", "expect", "transfer-encoding"]
+)
+USUAL = st.sampled_from(
+    "accept content-type cookie date forwarded host keep-alive origin range te trailer upgrade via "
+    "x-forwarded-for x-http-method-override".split()
+)
+NAMES = HEARD | USUAL | st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}", fullmatch=True)
 TEXT = st.from_regex(r"[\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,200}[\x21-\x7e\x80-\xff])?", fullmatch=True)
 VALUES = TEXT | st.sampled_from(["", "0", "-1", "9" * 30, "chunked", "close", "100-continue", "h2c", "websocket"])
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_whatever_is_asked_is_answered_as_described(
-    receiver_start: Callable[..., RunningReceiver], operation: APIOperation, mode: GenerationMode
-) -> None:
-    receiver = receiver_start(KOBRA_REQUEST_TIMEOUT_S="0.3")
+def ask_often(port: int, operation: APIOperation, mode: GenerationMode) -> None:
+    """Raises FailureGroup when an answer is not as described."""
 
     @settings(
         max_examples=int(EXAMPLES or 100),
@@ -96,8 +98,25 @@ def test_whatever_is_asked_is_answered_as_described(
     @given(operation.as_strategy(mode), st.dictionaries(NAMES, VALUES, max_size=4))
     def ask(case: Case, odd: dict[str, str]) -> None:
         case.headers.update({name: value.encode("latin-1") for name, value in odd.items()})
-        answer = case.call(base_url=f"http://127.0.0.1:{receiver.port}")
+        answer = case.call(base_url=f"http://127.0.0.1:{port}")
         case.validate_response(answer, checks=CHECKS)
 
     ask()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_whatever_is_asked_is_answered_as_described(
+    receiver_start: Callable[..., RunningReceiver], operation: APIOperation, mode: GenerationMode
+) -> None:
+    receiver = receiver_start(KOBRA_REQUEST_TIMEOUT_S="0.3")
+    ask_often(receiver.port, operation, mode)
     assert receiver.process.poll() is None
+
+
+def test_a_receiver_that_fails_at_an_odd_header_is_caught(tmp_path: Path) -> None:
+    mutant = broken_receiver(
+        tmp_path / "home", broken="every-key-is-ascii", KOBRA_API_KEYS=f"lender_a:{RECEIVER_KEY}"
+    )
+    with mutant as running, pytest.raises(FailureGroup, match="500"):
+        ask_often(running.port, OPERATIONS[0], GenerationMode.POSITIVE)
