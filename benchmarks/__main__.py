@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import models, receiver
+from benchmarks import models, receiver, table
 from benchmarks.load import reach
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -19,7 +19,7 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m benchmarks", description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--quick", action="store_true", help="without the million visits, and fewer rounds")
     options = parser.parse_args()
-    sizes = (100_000,) if options.quick else (100_000, 1_000_000)
+    sizes = (table.SIZE,) if options.quick else (table.SIZE, table.LARGE)
     text = "\n".join(
         [
             "# The last run of `make bench`",
@@ -35,11 +35,11 @@ def main() -> int:
             "",
             "## Load",
             "",
-            reach.markdown(list(reach.rows(3, sizes))),
+            table.markdown(list(reach.rows(3, sizes))),
             "",
             "## Models",
             "",
-            reach.markdown(list(models.rows(3, sizes))),
+            table.markdown(list(models.rows(3, sizes))),
             "",
         ]
     )

@@ -4,15 +4,16 @@ import json
 import shutil
 import sys
 import time
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from benchmarks import table
 from benchmarks.load import store
 from benchmarks.load.contestants import fresh
-from benchmarks.load.reach import Row, in_a_process, markdown, verdict
+from benchmarks.processes import in_a_process, report
+from benchmarks.table import Row, verdict
 
 OF_LOAD = 0.5
 GROWTH = 1.5
@@ -67,7 +68,6 @@ def _first(size: int) -> tuple[float, Built, float]:
 
 def first(home: str) -> None:
     """In a process of its own: load, build, and print what both took."""
-    from benchmarks.load.reach import report  # noqa: PLC0415
     from pipelines.warehouse import Loaded, Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(Path(home))
@@ -89,7 +89,6 @@ def _later(size: int) -> Built:
 
 def later(home: str, size: int) -> None:
     """In a process of its own: a few visits more to warm up, then `CHANGED` more, built."""
-    from benchmarks.load.reach import report  # noqa: PLC0415
     from pipelines.warehouse import Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(Path(home))
@@ -121,16 +120,5 @@ def _build(warehouse: Any, loaded: Any) -> Built:
     return Built(time.perf_counter() - began, worked[0])
 
 
-def main() -> int:
-    """Measure, print, judge."""
-    parser = ArgumentParser(prog="python -m benchmarks.models")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--large", action="store_true", help="a million visits too")
-    options = parser.parse_args()
-    table = list(rows(options.rounds, (100_000, 1_000_000) if options.large else (100_000,)))
-    print(markdown(table))
-    return 1 if any(row.verdict == "short" for row in table) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(table.program("benchmarks.models", rows))

@@ -12,17 +12,13 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from pipelines.faults import FaultError
+from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
-from pipelines.settings import Settings, SettingsError
-from pipelines.warehouse import BusyError, Loaded, UnfinishedError, Warehouse
+from pipelines.settings import Settings
+from pipelines.warehouse import BusyError, Loaded, Warehouse
 from receiver import landing
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
-
-
-class UsageError(Exception):
-    """The command was called in a way that cannot work; its text says how it can."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,12 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.settings = settings = Settings.from_environ(os.environ)
         code: int = options.command(settings.home, options)
-    except BusyError as why:
-        print(f"kobra: {why}", file=sys.stderr)
-        return BUSY
-    except (UsageError, SettingsError) as why:
-        print(f"kobra: {why}", file=sys.stderr)
-        return USAGE
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read what we print has seen enough
@@ -50,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failed(why: Exception) -> int:
-    """Say what kind of failure it was and where. Texts of other libraries may quote what Kobra sent."""
+    """Say what went wrong, and answer with the exit code. Of what is not our own only the kind and the place are
+    told: texts of other libraries may quote what Kobra sent."""
+    if isinstance(why, BusyError | UsageError):
+        print(f"kobra: {why}", file=sys.stderr)
+        return BUSY if isinstance(why, BusyError) else USAGE
     if isinstance(why, FaultError):
         print(f"{why}\nkobra: nothing is published; what people read stays as it was", file=sys.stderr)
         return FAILED
@@ -237,8 +231,6 @@ def _run(home: Path, options: argparse.Namespace) -> int:
         began = time.monotonic()
         try:
             _run_once(warehouse, options)
-        except BusyError as why:
-            print(f"kobra: {why}", file=sys.stderr)
         except Exception as why:  # noqa: BLE001 - the next run tries again
             _failed(why)
         time.sleep(max(0.0, options.every - (time.monotonic() - began)))
@@ -259,10 +251,7 @@ def _build(home: Path, options: argparse.Namespace) -> int:
 
     warehouse = Warehouse(home)
     with warehouse.lock():
-        try:
-            built = marts.build(warehouse, Loaded(), options.as_of, full=options.full_refresh)
-        except UnfinishedError as why:
-            raise UsageError(str(why)) from why
+        built = marts.build(warehouse, Loaded(), options.as_of, full=options.full_refresh)
     print(f"built and tested as of {built.as_of}; kobra publish shows it to people")
     return OK
 
@@ -277,10 +266,7 @@ def _load(home: Path, options: argparse.Namespace) -> int:
 def _publish(home: Path, _options: argparse.Namespace) -> int:
     warehouse = Warehouse(home)
     with warehouse.lock():
-        try:
-            warehouse.publish()
-        except UnfinishedError as why:
-            raise UsageError(str(why)) from why
+        warehouse.publish()
     print(f"published {warehouse.published}")
     return OK
 
@@ -296,18 +282,15 @@ def _mappings(home: Path, _options: argparse.Namespace) -> int:
 
 
 def _export(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.export import ExportError, export  # noqa: PLC0415
+    from pipelines.export import export  # noqa: PLC0415
 
-    try:
-        done = export(
-            Warehouse(home).published,
-            options.tables,
-            options.to or home / "exports",
-            options.format,
-            options.partition_by,
-        )
-    except ExportError as why:
-        raise UsageError(str(why)) from why
+    done = export(
+        Warehouse(home).published,
+        options.tables,
+        options.to or home / "exports",
+        options.format,
+        options.partition_by,
+    )
     for each in done:
         cut = f", {each.cut} cells cut to Excel's 32,767 characters" if each.cut else ""
         print(f"{each.path}  {each.rows} rows{cut}")
@@ -315,7 +298,7 @@ def _export(home: Path, options: argparse.Namespace) -> int:
 
 
 def _import(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.history import HistoryError, bring_in  # noqa: PLC0415
+    from pipelines.history import bring_in  # noqa: PLC0415
 
     warehouse, left_out = Warehouse(home), 0
     with warehouse.lock():
@@ -327,10 +310,7 @@ def _import(home: Path, options: argparse.Namespace) -> int:
             left_out += goes
             return goes
 
-        try:
-            done = bring_in(warehouse.raw, options.files, options.source, leave_out)
-        except HistoryError as why:
-            raise UsageError(str(why)) from why
+        done = bring_in(warehouse.raw, options.files, options.source, leave_out)
     print(
         f"{done.read} deliveries read, {done.landed} landed, {done.known} known already"
         + (f"; {left_out} more of forgotten persons left out" if left_out else "")
@@ -383,10 +363,7 @@ def _retain(home: Path, options: argparse.Namespace) -> int:
         raise UsageError("say how many days to keep: --raw-days, --pii-days, or both")
     warehouse = Warehouse(home)
     with warehouse.lock():
-        try:
-            done = erasure.retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
-        except erasure.ContradictionError as why:
-            raise UsageError(str(why)) from why
+        done = erasure.retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
     if done.policy.pii_days:
         print(f"personal data older than {done.policy.pii_days} days is blanked, by this and by every later run")
     if options.raw_days:
@@ -404,10 +381,7 @@ def _sample(_home: Path, options: argparse.Namespace) -> int:
     key = options.key or options.settings.sample_key
     if not key:
         raise UsageError("sending needs the receiver's api-key: give it with --key or in KOBRA_SAMPLE_KEY")
-    try:
-        answers = demo.post(options.target, key, options.count, options.seed)
-    except demo.NoReceiverError as why:
-        raise UsageError(str(why)) from why
+    answers = demo.post(options.target, key, options.count, options.seed)
     print(", ".join(f"{number} answered {status}" for status, number in sorted(answers.items())))
     return OK if set(answers) <= {200, 400} else FAILED
 
@@ -437,12 +411,9 @@ def _doctor(home: Path, options: argparse.Namespace) -> int:
 
 
 def _rejects(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.status import NothingPublishedError, rejects  # noqa: PLC0415
+    from pipelines.status import rejects  # noqa: PLC0415
 
-    try:
-        rows = rejects(Warehouse(home))
-    except NothingPublishedError as why:
-        raise UsageError(str(why)) from why
+    rows = rejects(Warehouse(home))
     for row in rows:
         print(json.dumps(row) if options.json else "  ".join(str(value) for value in row.values()))
     if rows and not options.json:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines import quoting
 from pipelines.contract import TABLES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _Place(NamedTuple):
     column: str | None = None
 
     def sql(self) -> str:
-        parts = ".".join(f'"{part}"' for part in self if part is not None)
+        parts = ".".join(quoting.name(part) for part in self if part is not None)
         return f"{'table' if self.column is None else 'column'} {parts}"
 
 
@@ -38,8 +39,7 @@ def write(connection: "DuckDBPyConnection") -> None:
     there = dict(_there(connection))
     for place, text in _wanted():
         if there.get(place, text) != text:
-            quoted = text.replace("'", "''")
-            connection.execute(f"comment on {place.sql()} is '{quoted}'")
+            connection.execute(f"comment on {place.sql()} is {quoting.literal(text)}")
 
 
 def _wanted() -> Iterator[tuple[_Place, str]]:

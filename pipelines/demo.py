@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 from pipelines import marts
 from pipelines.contract import PRODUCTS
+from pipelines.faults import UsageError
+from pipelines.published import attached
 from pipelines.sample import deliveries
 from pipelines.warehouse import Warehouse
 from receiver import landing
@@ -32,7 +34,7 @@ _CLIENTS = 16
 _MARK = ".made-by-kobra-demo"
 
 
-class NoReceiverError(Exception):
+class NoReceiverError(UsageError):
     """Nobody answers where deliveries were to be sent."""
 
 
@@ -163,12 +165,8 @@ _TABLES = {
 
 
 def _summarise(published: Path) -> None:
-    import duckdb  # noqa: PLC0415
-
-    # A file called kobra.duckdb is a catalog called kobra too: say which one is meant.
-    with duckdb.connect() as connection:
-        quoted = str(published).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as warehouse (read_only); use warehouse")
+    with attached(published) as connection:
+        connection.execute("use w")
         for title, query in _TABLES.items():
             print(title)
             _print(connection, query)

@@ -15,6 +15,7 @@ from shlex import quote
 from time import time
 from typing import NamedTuple
 
+from pipelines import disk
 from pipelines.faults import FaultError
 from pipelines.settings import Settings
 from pipelines.warehouse import LEFTOVERS, Warehouse
@@ -140,8 +141,7 @@ def _inputs(folder: Path) -> Iterator[Finding]:
 
     from pipelines import flatten, inputs  # noqa: PLC0415
 
-    for name in inputs.COLUMNS:
-        path = folder / f"{name}.csv"
+    for name, path in inputs.files(folder).items():
         with duckdb.connect() as connection:
             flatten.make_tables(connection)
             try:
@@ -264,21 +264,20 @@ def _clock(home: Path) -> Iterator[Finding]:
 
 
 def _disk(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
-    place = next(folder for folder in (warehouse.home, *warehouse.home.absolute().parents) if folder.is_dir())
-    disk = os.statvfs(place)
-    free, floor = disk.f_bavail * disk.f_frsize, landing.free_floor(place, settings.min_free_bytes)
-    copy = warehouse.working.stat().st_size if warehouse.working.exists() else 0
-    told = f"{free >> 20:,} MiB free"
-    if free < floor:
-        yield _wrong("disk", f"{told}, and below {floor >> 20:,} MiB visits are refused: make room")
-    elif free < floor + copy:
-        yield _wrong("disk", f"{told}, and publishing writes {copy >> 20:,} MiB once more: make room")
+    seen = disk.look(warehouse, settings)
+    told = f"{seen.free >> 20:,} MiB free"
+    if seen.is_full:
+        yield _wrong("disk", f"{told}, and below {seen.floor >> 20:,} MiB visits are refused: make room")
+    elif seen.is_full_once_copied:
+        yield _wrong("disk", f"{told}, and publishing writes {seen.copy >> 20:,} MiB once more: make room")
     else:
         yield _well("disk", told)
-    if disk.f_files and disk.f_favail < _FEWEST_INODES:  # some file systems do not count them
-        yield _wrong("inodes", f"{disk.f_favail:,} left, every segment is a file: remove small files, or make more")
+    if seen.files_left is None:
+        yield _well("inodes", "not limited")
+    elif seen.files_left < _FEWEST_INODES:
+        yield _wrong("inodes", f"{seen.files_left:,} left, every segment is a file: remove small files, or make more")
     else:
-        yield _well("inodes", f"{disk.f_favail:,} left" if disk.f_files else "not limited")
+        yield _well("inodes", f"{seen.files_left:,} left")
 
 
 def _file_system(home: Path) -> Iterator[Finding]:

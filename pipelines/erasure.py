@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines import export, inputs, marts, retention, rules
-from pipelines.faults import FaultError
+from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, Swept, closed_files
 from pipelines.reading import Reject, read_body
 from pipelines.retention import Policy
@@ -36,7 +36,7 @@ class UnfinishedErasureError(FaultError):
     """The raw store is done, the warehouse is not."""
 
 
-class ContradictionError(Exception):
+class ContradictionError(UsageError):
     """A policy that makes no sense."""
 
 
@@ -158,7 +158,7 @@ def _input_rows(folder: Path, persons: Iterable[Known]) -> dict[str, int]:
         connection.execute(rules.macros("kobra"))
         inputs.write(connection, folder)
         counts = {
-            name: sum(
+            path.name: sum(
                 int(row[0])
                 for known in accounts
                 for row in connection.execute(
@@ -166,9 +166,9 @@ def _input_rows(folder: Path, persons: Iterable[Known]) -> dict[str, int]:
                     [known.value, known.source],
                 ).fetchall()
             )
-            for name in inputs.COLUMNS
+            for name, path in inputs.files(folder).items()
         }
-    return {f"{name}.csv": count for name, count in counts.items() if count}
+    return {name: count for name, count in counts.items() if count}
 
 
 def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None] = lambda _: None) -> Retained:

@@ -17,6 +17,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
+from pipelines import quoting
+from pipelines.faults import UsageError
+from pipelines.published import attached, must_exist
 from receiver import landing
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ _PLAIN = re.compile(
 _INSTANT = "TIMESTAMP WITH TIME ZONE"
 
 
-class ExportError(Exception):
+class ExportError(UsageError):
     """What was asked for cannot be exported; its text says what can."""
 
 
@@ -76,7 +79,7 @@ class _Table(NamedTuple):
 
     @property
     def source(self) -> str:
-        return f"w.{_quoted(self.schema)}.{_quoted(self.name)}"
+        return f"w.{quoting.name(self.schema)}.{quoting.name(self.name)}"
 
     @property
     def file(self) -> str:
@@ -91,15 +94,14 @@ def export(
 
     All are written aside first and then take the place of those of an earlier export of the same name and form;
     nothing else in the folder is touched. With `partition_by`, a table becomes a folder `table/column=value/…`.
-    Raises ExportError before anything is replaced.
+    Raises NothingPublishedError, and ExportError before anything is replaced.
     """
-    if not published.exists():
-        raise ExportError("nothing is published yet: run `kobra run` first")
+    must_exist(published)
     if form == "xlsx" and partition_by:
         raise ExportError("XLSX has one file per table: for partitions export CSV or Parquet")
     landing.make_folder(to)
     to = to.resolve()
-    with _only_one(to) as aside, _attached(published, aside) as connection:
+    with _only_one(to) as aside, attached(published, aside) as connection:
         chosen = _chosen(connection, tables)
         for table in chosen:
             _check_partitions(connection, table, partition_by)
@@ -126,7 +128,7 @@ def earlier(published: Path, folder: Path) -> list[Earlier]:
     """What earlier exports wrote to a folder, as the names of files and folders say."""
     if not folder.is_dir() or not published.exists():
         return []
-    with _attached(published, folder) as connection:
+    with attached(published) as connection:
         found = connection.execute(
             "select distinct schema_name, table_name from duckdb_tables() where database_name = 'w'"
         ).fetchall()
@@ -189,19 +191,6 @@ def _only_one(to: Path) -> Iterator[Path]:
         os.close(fd)
 
 
-@contextmanager
-def _attached(published: Path, aside: Path) -> Iterator["DuckDBPyConnection"]:
-    import duckdb  # noqa: PLC0415 - not needed to say how the command is used
-
-    config: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(aside / ".spill")}
-    with duckdb.connect(config=config) as connection:
-        # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
-        connection.execute(f"attach {_literal(str(published))} as w (read_only)")
-        connection.execute(f"set timezone = 'UTC'; set allowed_directories = [{_literal(f'{aside}/')}]")
-        connection.execute("set enable_external_access = false")
-        yield connection
-
-
 def _chosen(connection: "DuckDBPyConnection", names: Sequence[str]) -> list[_Table]:
     rows = connection.execute("""
         select schema_name, table_name, list((column_name, data_type) order by column_index)
@@ -233,8 +222,8 @@ def _check_partitions(connection: "DuckDBPyConnection", table: _Table, partition
         return
     if len(set(partition_by)) != len(partition_by) or set(partition_by) == set(names):
         raise ExportError("partition by some of the columns, each once: the others are what the files hold")
-    parts = ", ".join(map(_quoted, partition_by))
-    longest = ", ".join(f"length(url_encode({_quoted(name)}::varchar))" for name in partition_by)
+    parts = ", ".join(map(quoting.name, partition_by))
+    longest = ", ".join(f"length(url_encode({quoting.name(name)}::varchar))" for name in partition_by)
     found = connection.execute(f"""
         select count(*), max(greatest({longest}, 0)) from (select distinct {parts} from {table.source})
     """).fetchone()
@@ -257,7 +246,7 @@ def _write(
     path = aside / (table.file if partition_by else f"{table.file}.{form}")
     match form:
         case "parquet":
-            columns = ", ".join(_quoted(column.name) for column in table.columns)
+            columns = ", ".join(quoting.name(column.name) for column in table.columns)
             rows = _copy(connection, f"select {columns} from {table.source}", path, form, partition_by)
         case "csv":
             rows = _copy(connection, _csv_query(table, partition_by), path, form, partition_by)
@@ -273,9 +262,9 @@ def _copy(
 ) -> int:
     options = {"parquet": "format parquet, compression zstd", "csv": "format csv, header"}[form]
     if parts:
-        options += f", partition_by ({', '.join(map(_quoted, parts))})"
+        options += f", partition_by ({', '.join(map(quoting.name, parts))})"
         path.mkdir()  # a table without rows has no partition
-    done = connection.execute(f"copy ({query}) to {_literal(str(path))} ({options})").fetchone()
+    done = connection.execute(f"copy ({query}) to {quoting.literal(str(path))} ({options})").fetchone()
     assert done is not None
     return int(done[0])
 
@@ -285,12 +274,12 @@ def _csv_query(table: _Table, partition_by: Sequence[str]) -> str:
     first = next(column for column in table.columns if column.name not in partition_by)
     columns = []
     for column in table.columns:
-        name = _quoted(column.name)
+        name = quoting.name(column.name)
         if column.name in partition_by:  # goes into the path, where DuckDB encodes it
             columns.append(name)
             continue
         header = (_BOM if column is first else "") + _safe(column.name)
-        columns.append(f"{_csv_cell(name, column.type)} as {_quoted(header)}")
+        columns.append(f"{_csv_cell(name, column.type)} as {quoting.name(header)}")
     return f"select {', '.join(columns)} from {table.source}"
 
 
@@ -302,7 +291,7 @@ def _csv_cell(name: str, kind: str) -> str:
 
 def _safe_sql(name: str) -> str:
     text = f"{name}::varchar"
-    return f"case when regexp_matches({text}, {_literal(_RISKY)}) then '''' || {text} else {text} end"
+    return f"case when regexp_matches({text}, {quoting.literal(_RISKY)}) then '''' || {text} else {text} end"
 
 
 def _safe(text: str) -> str:
@@ -349,7 +338,7 @@ def _write_xlsx(connection: "DuckDBPyConnection", table: _Table, path: Path) -> 
 
 
 def _xlsx_cell(column: _Column) -> str:
-    name = _quoted(column.name)
+    name = quoting.name(column.name)
     if column.type == _INSTANT:
         return f"timezone('UTC', {name})"
     return name if _PLAIN.fullmatch(column.type) else f"{name}::varchar"
@@ -452,11 +441,3 @@ def _replace(new: Path, place: Path, aside: Path) -> None:
     if place.is_dir():
         place.rename(aside / f"{place.name}.old")  # goes with the rest of what is aside
     new.rename(place)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines import rules
+from pipelines import rules, transaction
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -25,6 +25,7 @@ from pipelines.contract import (
     PHONES,
     QUESTION,
     TABLES,
+    Field,
     Table,
 )
 
@@ -74,20 +75,15 @@ create table inbox.zones as
 """
 
 
-def _field(column: str) -> str:
+def _read(field: Field) -> str:
     """The expression that reads a documented field from the parsed payload."""
-    field = next(field for field in FIELDS if field.column == column)
     texts = [f'payload."{name}"' for name in field.spellings]
     text = texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
-    return f"inbox.{field.reader}({text})" if field.reader != "as_sent" else text
+    return text if field.reader == "as_sent" else f"inbox.{field.reader}({text})"
 
 
-_READ = {field.column: _field(field.column) for field in FIELDS}
-_SOUND_FIX = (
-    f"abs({_READ['lat']}) <= 90 and abs({_READ['lng']}) <= 180 and not ({_READ['lat']} = 0 and {_READ['lng']} = 0)"
-)
-for _axis in ("lat", "lng"):
-    _READ[_axis] = f"case when {_SOUND_FIX} then {_READ[_axis]} end"
+_FIELDS = ", ".join(f"{_read(field)} as {field.column}" for field in FIELDS)
+_SOUND_FIX = "abs(lat) <= 90 and abs(lng) <= 180 and not (lat = 0 and lng = 0)"
 
 _LAND = """
     select segment, line, delivery_id, source, received_at::timestamptz as received_at, bytes,
@@ -96,11 +92,14 @@ _LAND = """
 """
 
 _PARSE = f"""
-    select source, visit_id, content_hash, {", ".join(f"{sql} as {column}" for column, sql in _READ.items())}, extra,
-        payload."{CHECKLIST}" as checklist, payload."{PHONES}" as phones, payload."{EMAILS}" as emails
+    select * replace (case when {_SOUND_FIX} then lat end as lat, case when {_SOUND_FIX} then lng end as lng)
     from (
-        select source, visit_id, content_hash, extra, from_json(body, '{_PAYLOAD}') as payload
-        from lines where body is not null
+        select source, visit_id, content_hash, {_FIELDS}, extra,
+            payload."{CHECKLIST}" as checklist, payload."{PHONES}" as phones, payload."{EMAILS}" as emails
+        from (
+            select source, visit_id, content_hash, extra, from_json(body, '{_PAYLOAD}') as payload
+            from lines where body is not null
+        )
     )
 """
 
@@ -414,13 +413,8 @@ def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
         "create table page.replaced as select source, visit_id from page.rewritten"
         + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
     )
-    connection.execute("begin")
-    try:
+    with transaction.whole(connection):
         connection.execute(";".join(_MAKE_ROOM))
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def query(table: Table) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from pipelines import meta
+from pipelines import meta, quoting, transaction
 from pipelines.contract import EMAILS, PHONES, TABLES
 from pipelines.faults import FaultError
 from pipelines.reading import Visit, read_body
@@ -289,8 +289,7 @@ class Forgotten:
         """Remove the rows of visits and of erased deliveries, and let nothing hold that was built of them."""
         erased, segments = _erased(raw)
         names = {name for schema, name in _tables(connection) if schema == "kobra"}
-        connection.execute("begin")
-        try:
+        with transaction.whole(connection):
             _list(connection, "gone", ("source", "visit_id"), visits)
             _list(connection, "erased", ("delivery_id",), [(each,) for each in erased])
             for name in _visit_tables(connection):
@@ -306,10 +305,6 @@ class Forgotten:
             if visits or erased:
                 meta.outdate(connection, anew=True)
             connection.execute("drop table temp.gone; drop table temp.erased")
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
 
     def clean(self, connection: "DuckDBPyConnection") -> None:
         """Remove what a finished build leaves of visits that are gone."""
@@ -323,7 +318,7 @@ class Forgotten:
             connection.execute("delete from wide.columns where not is_present")
         for schema, name in there:
             if schema == "kobra_staging" and not name.startswith("_dlt"):
-                connection.execute(f'delete from kobra_staging."{name}"')
+                connection.execute(f"delete from kobra_staging.{quoting.name(name)}")
 
     # ------------------------------------------------------------ how far it is
 

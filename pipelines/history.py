@@ -14,6 +14,7 @@ import msgspec
 import zstandard
 
 from pipelines.contract import VISIT_ID
+from pipelines.faults import UsageError
 from receiver import landing
 from receiver.landing import Delivery, Landed
 
@@ -26,7 +27,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
-class HistoryError(Exception):
+class HistoryError(UsageError):
     """A file that cannot be brought in as it is; nothing from the faulty place on was landed."""
 
 

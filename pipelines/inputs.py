@@ -5,12 +5,15 @@ its line has in a text editor; the cells are taken apart, read as their types an
 """
 
 import csv
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from pipelines import transaction
 from pipelines.faults import FaultError
+from pipelines.waiting import stamps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,17 +91,14 @@ _KINDS = ("missing", "unreadable")
 _BLANKS = "chr(9) || chr(10) || chr(13) || chr(32) || chr(160) || chr(65279)"
 
 
+def files(folder: Path) -> dict[str, Path]:
+    """The files by name, whether they are there or not."""
+    return {name: folder / f"{name}.csv" for name in COLUMNS}
+
+
 def fingerprint(folder: Path) -> str:
     """Tells whether a file came, went or changed since; looks at no content."""
-    return " ".join(f"{name}:{_identity(folder / f'{name}.csv')}" for name in COLUMNS)
-
-
-def _identity(path: Path) -> str:
-    try:
-        seen = path.stat()
-    except FileNotFoundError:
-        return "absent"
-    return f"{seen.st_size}:{seen.st_mtime_ns}:{seen.st_ino}"
+    return json.dumps(stamps(files(folder).values()))
 
 
 def write(connection: "DuckDBPyConnection", folder: Path, *, only: str | None = None) -> None:
@@ -109,19 +109,15 @@ def write(connection: "DuckDBPyConnection", folder: Path, *, only: str | None = 
     cell that does not read is listed and becomes NULL, and the row is used. A position at 0/0 is none. Blank rows
     are no rows; `files.rows` counts the others, used or not. Raises InputError.
     """
-    connection.begin()
-    try:
+    with transaction.whole(connection):
         connection.execute(
             "create schema if not exists inputs;"
             "create or replace table inputs.files(name varchar, is_present boolean, rows bigint);"
             "create or replace table inputs.rejects(file varchar, line bigint, reason varchar)"
         )
-        for name in [only] if only else COLUMNS:
-            _write_file(connection, name, folder / f"{name}.csv")
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
+        for name, path in files(folder).items():
+            if only in (None, name):
+                _write_file(connection, name, path)
 
 
 def _write_file(connection: "DuckDBPyConnection", name: str, path: Path) -> None:

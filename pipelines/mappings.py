@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import available_timezones
 
-from pipelines import rules
+from pipelines import rules, transaction
 from pipelines.contract import DEFAULT_TIME_ZONE
 from pipelines.faults import FaultError
 from receiver import landing
@@ -540,8 +540,7 @@ def write(connection: "DuckDBPyConnection", mappings: Mappings) -> None:
         ("answer_codes", AnswerCode, mappings.answer_codes),
         ("settings", Setting, mappings.settings),
     )
-    connection.begin()
-    try:
+    with transaction.whole(connection):
         connection.execute("create schema if not exists mappings")
         for name, kind, rows in tables:
             schema = pa.schema([(column, types.get(column, pa.string())) for column in kind._fields])
@@ -549,7 +548,3 @@ def write(connection: "DuckDBPyConnection", mappings: Mappings) -> None:
             mapping_rows = pa.Table.from_pylist([row._asdict() for row in rows], schema)
             connection.execute(f"create or replace table mappings.{name} as from mapping_rows")
             del mapping_rows
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise

@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pipelines import transaction
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -131,14 +133,13 @@ def record(
     touched = connection.execute("select count(distinct (source, visit_id)) from staging.touched_visits").fetchone()
     assert touched is not None
     row: list[Any] = [started, now, (now - started).total_seconds(), as_of, is_full, touched[0], *loaded]
-    connection.execute("begin")
-    connection.execute(
-        f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
-    )
-    connection.execute(
-        "delete from meta.runs where finished_at not in"
-        f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
-    )
-    settle(connection, fingerprint)
-    connection.execute("update meta.build set is_finished = true")
-    connection.execute("commit")
+    with transaction.whole(connection):
+        connection.execute(
+            f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
+        )
+        connection.execute(
+            "delete from meta.runs where finished_at not in"
+            f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
+        )
+        settle(connection, fingerprint)
+        connection.execute("update meta.build set is_finished = true")

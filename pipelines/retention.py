@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import meta
+from pipelines import meta, transaction
 from pipelines.contract import ANSWER_TYPES, EMAILS, PHONES
 from pipelines.faults import FaultError
 from receiver import landing
@@ -144,14 +144,9 @@ def finds(connection: "DuckDBPyConnection", policy: Policy) -> bool:
 def blank(connection: "DuckDBPyConnection") -> None:
     """Blank what was found. The next build computes those visits anew; and then the working file has to be written
     anew before it is published."""
-    connection.execute("begin")
-    try:
+    with transaction.whole(connection):
         connection.execute(_BLANK)
         meta.outdate(connection)
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def remove_partitions(raw: Path, days: int, taken: set[str]) -> list[str]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from pipelines.faults import UsageError
 
-class SettingsError(Exception):
+
+class SettingsError(UsageError):
     """A setting that cannot work. Its text is one sentence for the operator and never contains a key."""
 
 

@@ -29,22 +29,28 @@ _SILENCES = f"""
         from heard group by source
     ),
     weeks as (
-        select last.*, $until - to_days(7 * week::integer) as moment
+        select last.*, $until - to_days(7 * week::integer) as moment,
+            moment - interval 30 minute as opens, moment + interval 30 minute as closes
         from last, range(1, {_WEEKS + 1}) as weeks(week)
-        where moment <= last_at and moment - interval 30 minute - silence >= first_at
+        where moment <= last_at and opens - silence >= first_at
+    ),
+    around as (
+        select weeks.source, moment, opens, closes, silence,
+            list(received_at) filter (received_at between opens and closes) as within,
+            max(received_at) filter (received_at < opens) as before,
+            min(received_at) filter (received_at > closes) as after
+        from weeks join heard on heard.source is not distinct from weeks.source
+        group by all
     ),
     gaps as (
-        select source, received_at as begins, lead(received_at) over w as ends
-        from heard window w as (partition by source order by received_at)
+        select *, lead(begins) over (partition by source, moment order by begins) as ends
+        from (select * exclude (within), unnest(list_concat([before], within, [after])) as begins from around)
+        where begins is not null
     ),
     quiet as (
-        select weeks.source, weeks.moment, sum(greatest(0, epoch(least(ends, moment + interval 30 minute))
-            - epoch(greatest(begins + silence, moment - interval 30 minute)))) as seconds
-        from weeks
-        join gaps on gaps.source is not distinct from weeks.source
-            and ends - begins > silence
-            and begins < moment + interval 30 minute and ends > moment - interval 30 minute
-        group by all
+        select source, moment,
+            sum(greatest(0, epoch(least(ends, closes)) - epoch(greatest(begins + silence, opens)))) as seconds
+        from gaps where ends - begins > silence group by all
     ),
     counted as (
         select weeks.source, count(*) as weeks, sum(coalesce(quiet.seconds, 0)) / (3600 * count(*)) as share

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import health, silence
+from pipelines import disk, health, silence
+from pipelines.disk import Disk
 from pipelines.forgotten import Forgotten
+from pipelines.published import NothingPublishedError, attached
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from receiver import landing
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
 _STALE_S = 3600  # what landed should not wait longer than this
 _SHOWN = 5  # of many; --json has them all
 _TITLE = 12  # columns
-
-
-class NothingPublishedError(Exception):
-    """There is no published file yet."""
 
 
 class Status(NamedTuple):
@@ -43,9 +41,10 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     settings = settings or Settings(warehouse.home)
     now = datetime.now(UTC)
     closed, being_written = landing.closed(warehouse.raw), landing.opened(warehouse.raw)
-    figures = _receiver(settings.receiver_url) | _store(warehouse, settings, closed, being_written)
+    room = disk.look(warehouse, settings)
+    figures = _receiver(settings.receiver_url) | _store(warehouse, room, closed, being_written)
     try:
-        with _published(warehouse) as connection:
+        with attached(warehouse.published) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
             waiting = [path for segment, path in closed.items() if segment not in taken] + being_written
             until = min(filter(None, map(landing.began, waiting)), default=now)
@@ -61,7 +60,7 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
         "waiting_bytes": sum(stat.st_size for stat in stats),
         "waiting_since_s": None if oldest is None else round(now.timestamp() - oldest),
     }
-    faults = list(_faults(figures))
+    faults = list(_faults(figures, room))
     return Status(figures | {"faults": faults}, faults)
 
 
@@ -75,20 +74,16 @@ def _receiver(url: str | None) -> dict[str, Any]:
     return {"receiver": found.state, "receiver_url": url, "receiver_fault": found.detail}
 
 
-def _store(
-    warehouse: Warehouse, settings: Settings, closed: dict[str, Path], being_written: list[Path]
-) -> dict[str, Any]:
-    folder = next(path for path in (warehouse.raw, warehouse.folder, Path()) if path.exists())
-    disk = os.statvfs(folder)
+def _store(warehouse: Warehouse, room: Disk, closed: dict[str, Path], being_written: list[Path]) -> dict[str, Any]:
     return {
         "segments_closed": len(closed),
         "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
         "published_at": _changed(warehouse.published),
-        "free_bytes": disk.f_bavail * disk.f_frsize,
-        "free_floor_bytes": landing.free_floor(folder, settings.min_free_bytes),
-        "publish_bytes": sum(stat.st_size for stat in _stats([warehouse.working])),
+        "free_bytes": room.free,
+        "free_floor_bytes": room.floor,
+        "publish_bytes": room.copy,
         "erasure_unfinished": Forgotten(warehouse.home).is_unfinished,
     }
 
@@ -160,7 +155,7 @@ def _counts(connection: "DuckDBPyConnection", query: str) -> dict[str, int]:
 # ---------------------------------------------------------------- judgement
 
 
-def _faults(figures: dict[str, Any]) -> Iterator[str]:
+def _faults(figures: dict[str, Any], room: Disk) -> Iterator[str]:
     yield from _receiver_faults(figures)
     if figures["segments_waiting"] and figures["published_at"] is None:
         yield "nothing is published yet: run `kobra run`"
@@ -173,9 +168,9 @@ def _faults(figures: dict[str, Any]) -> Iterator[str]:
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
     if figures["erasure_unfinished"]:
         yield "a person is erased from the raw store and not yet from what people read: `kobra run` goes on with it"
-    if figures["free_bytes"] < figures["free_floor_bytes"]:
+    if room.is_full:
         yield "the disk is nearly full: the receiver refuses visits below its floor; make room"
-    elif figures["free_bytes"] < figures["free_floor_bytes"] + figures["publish_bytes"]:
+    elif room.is_full_once_copied:
         yield "the disk has no room for publishing, which writes the warehouse once more: make room"
 
 
@@ -316,24 +311,10 @@ def _changed(path: Path) -> str | None:
 
 def rejects(warehouse: Warehouse) -> list[dict[str, Any]]:
     """The rejected deliveries as of the last publish. Raises NothingPublishedError."""
-    with _published(warehouse) as connection:
+    with attached(warehouse.published) as connection:
         found = connection.execute("""
             select received_at::varchar as received_at, source, reason, detail, delivery_id, segment, line
             from w.kobra.rejects order by delivery_id
         """)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-@contextmanager
-def _published(warehouse: Warehouse) -> Iterator["DuckDBPyConnection"]:
-    import duckdb  # noqa: PLC0415
-
-    if not warehouse.published.exists():
-        raise NothingPublishedError("nothing is published yet: run `kobra run` first")
-    # Attached under another name: the catalog of kobra.duckdb would be called like its schema.
-    with duckdb.connect() as connection:
-        quoted = str(warehouse.published).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as w (read_only)")
-        connection.execute("set timezone = 'UTC'; set enable_external_access = false")
-        yield connection

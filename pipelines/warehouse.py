@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pipelines import forgotten, meta, retention
+from pipelines import forgotten, inputs, mappings, meta, retention
+from pipelines.faults import UsageError
 from pipelines.forgotten import Forgotten
+from pipelines.quoting import literal
 from pipelines.waiting import Ledger, Seen, look, stamps
 from receiver import landing
 
@@ -29,19 +31,21 @@ log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 _MEMORY_LIMIT = "400MB"
+# Of all that DuckDB tries on text, FSST costs a load most (a tenth of it) and saves a third of schema kobra.
+_SLOW_COMPRESSION = "fsst"
 _REWRITE_MEMORY_LIMIT = "1GB"  # as the widest tables need it when they are written
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
-_ASIDE = ".publishing.duckdb"
+_PUBLISHING, _REWRITING = ".publishing.duckdb", ".rewriting.duckdb"
 # What stands in the warehouse's folder only while a run is under way.
-LEFTOVERS = (f"{_PAGES}*", f"{_ASIDE}*", "taken.new")
+LEFTOVERS = (f"{_PAGES}*", f"{_PUBLISHING}*", f"{_REWRITING}*", "taken.new")
 
 
 class BusyError(Exception):
     """Another run holds the lock."""
 
 
-class UnfinishedError(Exception):
-    """A load was cut short: the working file is not fit to be published."""
+class UnfinishedError(UsageError):
+    """The working file is not fit to be published; the text says what makes it so."""
 
 
 class Loaded(NamedTuple):
@@ -67,9 +71,8 @@ class Warehouse:
         self.folder = home / "warehouse"
         self.working = self.folder / "working.duckdb"
         self.published = self.folder / "kobra.duckdb"
-        edited = [home / "mappings" / f"{name}.csv" for name in ("question_roles", "answer_codes", "settings")]
-        brought = [home / "inputs" / f"{name}.csv" for name in ("payments", "accounts")]
-        self._edited = [*edited, *brought]
+        edited = [home / "mappings" / name for name in mappings.FILES]
+        self._edited = [*edited, *inputs.files(home / "inputs").values()]
         self._ledger = Ledger(
             self.folder / "taken.json", self.working, self.published, *self._edited, *forgotten.files(home)
         )
@@ -164,7 +167,10 @@ class Warehouse:
             str(self.working),
             config={"memory_limit": _MEMORY_LIMIT, "temp_directory": str(self.folder / ".spill")},
         ) as connection:
-            connection.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+            connection.execute(
+                "set timezone = 'UTC'; set preserve_insertion_order = false;"
+                f" set disabled_compression_methods = '{_SLOW_COMPRESSION}'"
+            )
             make_tables(connection)
             yield connection
 
@@ -200,23 +206,16 @@ class Warehouse:
 
     def _rewrite(self) -> None:
         """Write the working file anew: a deleted row leaves its bytes in the file, and in every copy of it."""
-        aside = self.folder / ".rewriting.duckdb"
-        for leftover in (aside, aside.with_suffix(".duckdb.wal")):
-            leftover.unlink(missing_ok=True)
-        try:
+        aside = self.folder / _REWRITING
+        with _replaced(self.working, aside):
             with self.open() as connection:
-                quoted = str(aside).replace("'", "''")
-                connection.execute(f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach '{quoted}' as rewritten")
+                connection.execute(
+                    f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach {literal(str(aside))} as rewritten"
+                )
                 connection.execute(f'copy from database "{self.working.stem}" to rewritten')
                 connection.execute("checkpoint rewritten; detach rewritten; checkpoint")
-            wal = self.working.with_suffix(".duckdb.wal")
-            if wal.exists():  # it would be replayed into the new file
+            if _wal(self.working).exists():  # it would be replayed into the new file
                 raise UnfinishedError(f"something else has {self.working} open: close it, then run this again")
-            _sync(aside)
-            aside.rename(self.working)
-        finally:
-            aside.unlink(missing_ok=True)
-        landing.sync_folder(self.folder)
         shutil.rmtree(self.folder / ".spill", ignore_errors=True)
 
     def _export_again(self) -> None:
@@ -230,17 +229,28 @@ class Warehouse:
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
         connection.execute("checkpoint")
-        aside = self.folder / _ASIDE
-        for leftover in (aside, aside.with_suffix(".duckdb.wal")):
-            leftover.unlink(missing_ok=True)
-        try:
+        aside = self.folder / _PUBLISHING
+        with _replaced(self.published, aside):
             # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
             subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
-            _sync(aside)
-            aside.rename(self.published)
-        finally:
-            aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
-        landing.sync_folder(self.folder)
+
+
+@contextmanager
+def _replaced(database: Path, aside: Path) -> Iterator[None]:
+    """What is written to `aside` takes the place of the database when it is whole and on disk, or goes."""
+    for leftover in (aside, _wal(aside)):
+        leftover.unlink(missing_ok=True)
+    try:
+        yield
+        _sync(aside)
+        aside.rename(database)
+    finally:
+        aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
+    landing.sync_folder(database.parent)
+
+
+def _wal(database: Path) -> Path:
+    return database.with_suffix(".duckdb.wal")
 
 
 def _received(connection: "DuckDBPyConnection", parts: Iterable["Table | Page"]) -> Iterator[tuple[int, "Page"]]:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines import quoting, transaction
 from pipelines.contract import PRODUCTS, Type
 
 if TYPE_CHECKING:
@@ -280,13 +281,9 @@ def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     limit = connection.execute("select current_setting('memory_limit')").fetchone()
     assert limit is not None
     connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
-    connection.execute("begin")
     try:
-        _build(connection, touched)
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
+        with transaction.whole(connection):
+            _build(connection, touched)
     finally:
         for temporary in _TEMPORARY:
             connection.execute(f"drop table if exists temp.wide_{temporary}")
@@ -319,7 +316,7 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
             again.append(table)
             continue
         for name, kind in missing.items():
-            connection.execute(f"alter table wide.{table.name} add column {_quoted(name)} {kind}")
+            connection.execute(f"alter table wide.{table.name} add column {quoting.name(name)} {kind}")
         connection.execute(f"delete from wide.{table.name} where {which}")
         _fill(connection, table)
     for table in again:
@@ -458,7 +455,7 @@ def _drop_others(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> N
         "select table_name from duckdb_tables() where database_name = current_database() and schema_name = 'wide'"
     ).fetchall():
         if name.startswith("product_") and name not in names:
-            connection.execute(f"drop table wide.{_quoted(name)}")
+            connection.execute(f"drop table wide.{quoting.name(name)}")
 
 
 def _leading(connection: "DuckDBPyConnection") -> dict[str, str]:
@@ -487,13 +484,12 @@ def _missing(connection: "DuckDBPyConnection", table: _Wide) -> dict[str, str] |
 
 
 def _create(connection: "DuckDBPyConnection", table: _Wide) -> None:
-    columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in _columns(connection, table).items())
+    columns = ", ".join(f"{quoting.name(name)} {kind}" for name, kind in _columns(connection, table).items())
     connection.execute(f"create or replace table wide.{table.name} ({columns})")
     about = f"One row per visit of product {table.product_id}"
     about += f" ({PRODUCTS[table.product_id]})" if table.product_id in PRODUCTS else ""
-    connection.execute(
-        f"comment on table wide.{table.name} is {_literal(about + ', one column per question: see wide.columns.')}"
-    )
+    about += ", one column per question: see wide.columns."
+    connection.execute(f"comment on table wide.{table.name} is {quoting.literal(about)}")
 
 
 def _comment(connection: "DuckDBPyConnection", table: _Wide) -> None:
@@ -511,7 +507,7 @@ def _comment(connection: "DuckDBPyConnection", table: _Wide) -> None:
         text = text.replace("\0", "")[:_COMMENT_MAX]
         if there[question.column] != text:
             connection.execute(
-                f"comment on column wide.{table.name}.{_quoted(str(question.column))} is {_literal(text)}"
+                f"comment on column wide.{table.name}.{quoting.name(str(question.column))} is {quoting.literal(text)}"
             )
 
 
@@ -520,7 +516,7 @@ def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
     connection.execute(_PLACED.replace("PRODUCT", str(table.product_id)))
     last = connection.execute("select coalesce(max(v), 0) from temp.wide_visits").fetchone()
     assert last is not None
-    columns = [*map(_quoted, LEADING), *(_quoted(str(question.column)) for question in table.questions)]
+    columns = [*map(quoting.name, LEADING), *(quoting.name(str(question.column)) for question in table.questions)]
     step = max(1000, _CELLS_AT_ONCE // len(columns))
     for first in range(1, last[0] + 1, step):
         span = f"v between {first} and {first + step - 1}"
@@ -543,11 +539,3 @@ def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
             """,
             [table.product_id],
         )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -1,20 +1,18 @@
 """The load's ratios, each within a round and its median over the rounds, and what they have to reach."""
 
-import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from benchmarks.load import store
 from benchmarks.load.contestants import CONTESTANTS, fresh
+from benchmarks.processes import Run, in_a_process, report
+from benchmarks.table import Row, verdict
 
 if TYPE_CHECKING:
     from pipelines.warehouse import Warehouse
@@ -33,40 +31,12 @@ DLT_DELIVERIES = 3_000
 _ROOM = store.KEPT / "run"
 
 
-class Row(NamedTuple):
-    """One line of the table: what was measured, the figure, what it has to reach, whether it does."""
-
-    what: str
-    figure: str
-    target: str
-    verdict: str
-
-
-class Run(NamedTuple):
-    """A finished process: what it told, its wall clock, its peak memory."""
-
-    told: str
-    wall_s: float
-    peak_gib: float
-
-    @property
-    def seconds(self) -> float:
-        """The seconds that it measured itself."""
-        return float(self.told)
-
-
 def rows(rounds: int, sizes: tuple[int, ...]) -> Iterator[Row]:
     """The whole table, measured while it is read."""
     for size in sizes:
         yield from _throughput(size, rounds if size <= 100_000 else 1)
     yield from _peers(rounds)
     yield from _increments(rounds, sizes)
-
-
-def markdown(table: list[Row]) -> str:
-    """The table for people."""
-    lines = ["| what | figure | target | |", "|---|---|---|---|"]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in table])
 
 
 def _throughput(size: int, rounds: int) -> Iterator[Row]:
@@ -102,7 +72,7 @@ def _increments(rounds: int, sizes: tuple[int, ...]) -> Iterator[Row]:
         warm = median(_again(home, size, SMALL, "run") for _ in range(rounds))
         yield Row(f"{SMALL} visits into {size:,}, loaded and published, warm", f"{warm:.2f} s", f"≤ {WARM_S[size]} s",
                   verdict(warm <= WARM_S[size]))  # fmt: skip
-        first = median(_in_newin_a_process(home, size) for _ in range(rounds))
+        first = median(_in_a_fresh_process(home, size) for _ in range(rounds))
         yield Row(f"the same in a fresh process, into {size:,}", f"{first:.2f} s", f"≤ {FRESH_S} s",
                   verdict(first <= FRESH_S))  # fmt: skip
         yield from _standing(home, size)
@@ -153,24 +123,6 @@ def _contest(name: str, raw: Path) -> Run:
 def contest(name: str, raw: str) -> None:
     """In a process of its own: let one contestant run, and print what it took."""
     report(CONTESTANTS[name](Path(raw), fresh(_ROOM)))
-
-
-def report(told: object) -> None:
-    """In a process of its own: say something to the one that waits for it."""
-    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / (
-        1 << 20
-    )
-    print(json.dumps([str(told), peak]))
-
-
-def in_a_process(*arguments: str) -> Run:
-    """A Python program to its end."""
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], env=environ, check=True, stdout=subprocess.PIPE, text=True)
-    wall = time.perf_counter() - began
-    told, peak = json.loads(done.stdout.splitlines()[-1])
-    return Run(told, wall, peak)
 
 
 def _loaded(size: int) -> Path:
@@ -225,12 +177,7 @@ def again(home: str, size: int, count: int, what: str) -> None:
         report(_timed(do))
 
 
-def _in_newin_a_process(home: Path, size: int) -> float:
+def _in_a_fresh_process(home: Path, size: int) -> float:
     copy = _copy(home)
     store.land(copy / "raw", size, SMALL)
     return in_a_process("-c", f"from benchmarks.load.reach import run; run({str(copy)!r})").wall_s
-
-
-def verdict(reached: bool) -> str:
-    """How the table says it."""
-    return "ok" if reached else "short"

@@ -21,8 +21,7 @@ from benchmarks.receiver.contestants import (
     Contestant,
 )
 from benchmarks.receiver.traffic import Answered
-
-OK, SHORT = "ok", "short"
+from benchmarks.table import OK, SHORT
 
 ONE_CONNECTION_OF_LIMIT, ABOVE_SYNC_MS = 0.6, 1.0
 OF_NOTHING_STORED = 0.45

@@ -1,4 +1,4 @@
-{# The roles that a question can play, and how their answers are read. #}
+{# The roles that a question can play, and as what their answers are read. A code is found by the text of the answer. #}
 {% macro roles() -%}
     {{ return({
         'contact_made': 'bool',

@@ -16,6 +16,7 @@ from openpyxl.utils.escape import unescape
 
 from pipelines import export as exporting
 from pipelines.export import Exported, ExportError, Form, export
+from pipelines.published import NothingPublishedError
 
 RISKY = [
     "=1+1", "+52 55 5555 0101", "-200", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1+1", "\u00a0=1", "\ufeff=1", "\0=1",
@@ -31,7 +32,7 @@ RAW_XML = "<r></is></c><c><f>1+1</f></c></r>"
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    path = tmp_path / "published.duckdb"
+    path = tmp_path / "what's published.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("set timezone = 'UTC'; create schema marts; create schema kobra; create schema wide")
         connection.execute("create table kobra.visits as select 'v' as visit_id")
@@ -307,7 +308,7 @@ def test_partitions_without_end_are_refused(published: Path, tmp_path: Path, mon
 
 
 def test_without_a_published_file_there_is_nothing_to_export(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="nothing is published yet"):
+    with pytest.raises(NothingPublishedError):
         export(tmp_path / "kobra.duckdb", [], tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()
 

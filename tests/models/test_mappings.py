@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import stat
 import time
 import unicodedata
@@ -12,7 +13,7 @@ import duckdb
 import pytest
 
 from pipelines import mappings
-from pipelines.mappings import CODES, FILES, ROLES, MappingError, Mappings
+from pipelines.mappings import CODES, FILES, ROLES, STARTING_SET, MappingError, Mappings
 from pipelines.warehouse import Warehouse
 
 ROLES_HEADER = "product_id,question_id,question_name,answer_name,role,value_type"
@@ -37,6 +38,11 @@ def faults(folder: Path) -> list[str]:
 def fault(folder: Path) -> str:
     (only,) = faults(folder)
     return only
+
+
+def spelt_out(name: str) -> dict[str, str]:
+    """What the one dictionary in a file of sql/ says."""
+    return dict(re.findall(r"'(\w+)': '(.+)'", (STARTING_SET.parent / name).read_text()))
 
 
 def value_of(known: Mappings, key: str, source: str | None = None) -> str:
@@ -67,6 +73,11 @@ def test_without_files_of_the_customer_the_starting_set_holds(tmp_path: Path) ->
 
 def test_every_setting_has_a_starting_value(tmp_path: Path) -> None:
     assert {row.key for row in mappings.read(tmp_path).settings} == mappings._SETTINGS.keys()
+
+
+def test_the_models_read_the_roles_and_settings_that_a_customer_may_name() -> None:
+    assert spelt_out("macros/roles.sql") == {role: "text" if kind == "code" else kind for role, kind in ROLES.items()}
+    assert spelt_out("models/staging/settings_by_source.sql").keys() == mappings._SETTINGS.keys()
 
 
 def test_init_lays_out_the_starting_set_for_nobody_else_to_read(tmp_path: Path) -> None:

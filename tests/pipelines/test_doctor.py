@@ -266,7 +266,7 @@ def leave(home: Home) -> Callable[[str], Path]:
 @pytest.mark.parametrize("name", [
     "raw/received_date=2026-03-01/1.torn", "raw/received_date=2026-03-01/20260301T120000000000Z.jsonl.open",
     "raw/received_date=2026-03-01/1.zst.new", "raw/received_date=2026-03-01/1.erasing",
-    "warehouse/loading-abc", "warehouse/.publishing.duckdb",
+    "warehouse/loading-abc", "warehouse/.rewriting.duckdb", "warehouse/.publishing.duckdb",
     "warehouse/.publishing.duckdb.wal", "warehouse/taken.new",
 ])  # fmt: skip
 def test_what_was_left_behind_is_named(home: Home, leave: Callable[[str], Path], name: str) -> None:

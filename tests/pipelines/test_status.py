@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -202,6 +203,15 @@ def test_the_floor_is_the_receivers_own(tmp_path: Path) -> None:
     done = kobra(tmp_path, "status", KOBRA_MIN_FREE_BYTES=str(1 << 60))
     assert done.returncode == 1
     assert "! the disk is nearly full" in done.stdout
+
+
+def test_a_disk_without_room_to_publish(tmp_path: Path) -> None:
+    working = tmp_path / "warehouse" / "working.duckdb"
+    working.parent.mkdir()
+    working.touch()
+    assert "disk" not in "".join(figures(tmp_path)["faults"])
+    os.truncate(working, shutil.disk_usage(tmp_path).total)  # takes no room itself
+    assert "the disk has no room for publishing" in "".join(figures(tmp_path)["faults"])
 
 
 def test_what_a_gone_receiver_left_half_open_waits(tmp_path: Path) -> None:

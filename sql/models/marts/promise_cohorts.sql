@@ -1,5 +1,5 @@
--- One row per (source, due_month, agent_key): what became of the valid promises that fell due. NULL where no payments
--- file says so.
+-- One row per (source, due_month, agent_key): the valid promises for dates in that month, also those to come, and what
+-- became of them. That is NULL where no payments file tells.
 with due as (
     select
         source,

@@ -1,5 +1,5 @@
--- One row per visit that is not as it was at the end of the last build: new, another version, gone, or its account
--- moved. With where it stood at the end of the last build and, after one that was cut short, where that had put it.
+-- One row per visit that is not as it was at the end of the last build (new, another version, gone, or its account has
+-- moved) and place where it stood: at the end of that build and, after one that was cut short, where that had put it.
 {%- set visits = load_relation(this.incorporate(path={'schema': 'marts', 'identifier': 'visits'})) %}
 with loaded as (
     select

@@ -1,0 +1,40 @@
+"""Measure in a process of its own, so that nothing is warm and its memory is its own."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """A finished process: what it told, its wall clock, its peak memory."""
+
+    told: str
+    wall_s: float
+    peak_gib: float
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that it measured itself."""
+        return float(self.told)
+
+
+def in_a_process(*arguments: str) -> Run:
+    """A Python program to its end; the last that it does is to report."""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], env=environ, check=True, stdout=subprocess.PIPE, text=True)
+    wall = time.perf_counter() - began
+    told, peak = json.loads(done.stdout.splitlines()[-1])
+    return Run(told, wall, peak)
+
+
+def report(told: object) -> None:
+    """In a process of its own: say something to the one that waits for it."""
+    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / (
+        1 << 20
+    )
+    print(json.dumps([str(told), peak]))

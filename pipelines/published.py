@@ -1,0 +1,44 @@
+"""The published file, to be read and nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines import quoting
+from pipelines.faults import UsageError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_WRITING_MEMORY_LIMIT = "1GB"
+
+
+class NothingPublishedError(UsageError):
+    """There is no published file yet."""
+
+
+def must_exist(published: Path) -> None:
+    """Raise NothingPublishedError where there is no published file yet."""
+    if not published.exists():
+        raise NothingPublishedError("nothing is published yet: run `kobra run` first")
+
+
+@contextmanager
+def attached(published: Path, writing_to: Path | None = None) -> Iterator["DuckDBPyConnection"]:
+    """The file as `w`, in a connection that opens no other file, except in the folder `writing_to`: what does not fit
+    into memory goes there as well. Raises NothingPublishedError.
+
+    Attached under another name, because the catalog of kobra.duckdb would be called like its schema.
+    """
+    import duckdb  # noqa: PLC0415 - not needed to say how a command is used
+
+    must_exist(published)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach {quoting.literal(str(published))} as w (read_only); set timezone = 'UTC'")
+        if writing_to is not None:
+            spill, folder = quoting.literal(f"{writing_to}/.spill"), quoting.literal(f"{writing_to}/")
+            connection.execute(f"set memory_limit = '{_WRITING_MEMORY_LIMIT}'; set temp_directory = {spill}")
+            connection.execute(f"set allowed_directories = [{folder}]")
+        connection.execute("set enable_external_access = false")
+        yield connection
