@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _FAILURES_UNTIL_NOT_READY = 2
 _PROBE_EVERY_S = 1.0
+_PROBE = bytes(4096)  # a whole block: less may find room where no record does, such as beside the file's own entry
 _LOOK_EVERY_S = 0.1  # at free space, as long as all is well
 _MOST_TURNS = 8  # of the event loop for one batch
 
@@ -64,7 +65,7 @@ class Commits:
         self._work: SimpleQueue[Batch | None] = SimpleQueue()
         self._failures = 0
         self._look_at = 0.0
-        self.trouble: str | None = None
+        self.trouble: str | None = "not_tried"
         """Why storing does not work at present, as a code; None when it does."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = Thread(target=self._run, name="commits", daemon=True)
@@ -159,6 +160,8 @@ class Commits:
         except OSError as why:
             self._failures = _FAILURES_UNTIL_NOT_READY - 1
             self._note_failure(why)
+        else:
+            self.trouble = None
 
     def _store(self, batch: Batch) -> Exception | None:
         try:
@@ -206,7 +209,7 @@ class Commits:
         path = self._landing.raw / f".probe-{os.getpid()}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.write(fd, b"\n") != 1:
+            if os.write(fd, _PROBE) != len(_PROBE):
                 raise OSError(errno.ENOSPC, "short write", str(path))
             os.fsync(fd)
         finally:

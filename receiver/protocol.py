@@ -1,6 +1,8 @@
 """HTTP with manners: whoever is slow, silent or bloated is let go, so that real deliveries always get in."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
@@ -12,6 +14,8 @@ from receiver.hook import Hook, Visit, is_hook
 
 MAX_HEAD_BYTES = 16 << 10
 _LINGER_S = 2.0
+_RESET = struct.pack("ii", 1, 0)  # on, and for no time
+_JUST_NOW_S = 1.0  # who came, or was answered, this recently may be about to send
 _MAX_UPGRADES = 8  # in one chunk
 
 _LATE = problem(408, "too_slow", "The request did not arrive in time: send headers and body without pausing.")
@@ -37,11 +41,13 @@ class Doorkeeper:
         self._watching = False
 
     def admit(self, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Make room for one more connection at the expense of the one that has been idle the longest."""
+        """Make room for one more connection at the expense of one that is idle, else of the one that has been at its
+        request the longest."""
         if len(connections) >= self.max_connections:
             waiting = [each for each in connections if each.waits_for_client]
             if waiting:
-                min(waiting, key=lambda each: (not each.idle, each.since)).evict()
+                idle_since = loop.time() - _JUST_NOW_S
+                min(waiting, key=lambda each: (not each.is_idle_since(idle_since), each.since)).evict()
         if not self._watching:
             self._watching = True
             self._look_later(connections, loop)
@@ -70,13 +76,17 @@ class _LingeringTransport:
         self._expects_more = expects_more
         self.lingering = False
         self.write = transport.write
-        self.abort = transport.abort
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         self.get_extra_info = transport.get_extra_info
 
     def is_closing(self) -> bool:
         return self.lingering or self._transport.is_closing()
+
+    def abort(self) -> None:
+        """Forget the connection, and have the kernel forget it, which else would offer unread answers for minutes."""
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
 
     def close(self) -> None:
         if self.is_closing():
@@ -329,6 +339,10 @@ class ReceiverProtocol(HttpToolsProtocol):
         """Whether nothing is happening here until the client sends or reads."""
         cycle = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
+
+    def is_idle_since(self, moment: float) -> bool:
+        """Whether nothing has been sent or answered here since that moment."""
+        return self.idle and self.since <= moment
 
     def look_at_clock(self, now: float) -> None:
         """Let go of a client that has used up its time."""

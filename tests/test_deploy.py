@@ -309,3 +309,32 @@ def test_the_settings_that_are_shipped_are_settings() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"^(KOBRA_\w+)=", (DEPLOY / "kobra.env").read_text(), re.M):
         assert f"`{name}`" in readme
+
+
+# ---------------------------------------------------------------- dependencies
+
+
+def test_every_package_is_pinned_by_hash_and_none_is_installed_without() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    packages = re.split(r"^(?=\S)", lock, flags=re.M)[1:]
+    assert len(packages) > 100
+    assert [
+        each for each in packages if not re.match(r"[\w.-]+==\S+[^\n]*\n    --hash=sha256:[0-9a-f]{64}\b", each)
+    ] == []
+    for file in ("Makefile", "deploy/Containerfile"):
+        installs = [line for line in (ROOT / file).read_text().splitlines() if "pip install" in line]
+        ours = [line for line in installs if not re.search(r"-e \.|--no-deps \.|\.venv-peers", line)]
+        assert ours
+        assert all("--require-hashes --no-deps -r requirements.lock" in line for line in ours)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    listed = re.findall(
+        r"\[\n(.*?)\n\]", (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0], re.S
+    )
+    lines = [line.strip() for block in listed for line in block.splitlines()]
+    assert len(lines) > 20
+    with_reason = [
+        ("# " in line or before.startswith("# ")) for line, before in zip(lines, ["", *lines], strict=False)
+    ]
+    assert [line for line, has_reason in zip(lines, with_reason, strict=True) if not has_reason] == []

@@ -24,6 +24,7 @@ from receiver import app, hook, landing, protocol
 from receiver.answers import Answer
 from receiver.judge import FAULTS
 from receiver.settings import Settings
+from torture.__main__ import PROOFS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -219,6 +220,31 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for link in re.findall(r"\]\((?!https?:)([^)#]*)", page.read_text(encoding="utf-8")):
             assert not link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+# ---------------------------------------------------------------- the guarantees
+
+
+GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+
+
+def test_every_proof_of_the_torture_stands_behind_a_guarantee_and_no_other_is_named() -> None:
+    assert set(re.findall(r"`torture ([a-z0-9-]+)`", GUARANTEES)) == {proof.name for proof in PROOFS}
+
+
+def test_every_test_that_a_guarantee_names_exists() -> None:
+    named = re.findall(r"`(tests/[^`:]+)(?:::(\w+))?`", GUARANTEES)
+    assert named
+    for file, test in named:
+        sought = f"def {test}(" if test else "def test_"
+        assert sought in (ROOT / file).read_text(encoding="utf-8"), (file, test)
+
+
+def test_every_guarantee_has_a_proof_and_every_promise_something_that_its_proof_catches() -> None:
+    rows = [line for line in GUARANTEES.splitlines() if line.startswith("| ") and not line.startswith("|--")]
+    bare = [row for row in rows if "`torture " not in row and "`tests/" not in row]
+    assert [row.split(" | ")[0] for row in bare] == ["| promise", "| promise", "| threat"]
+    assert [row for row in rows if not row.removesuffix("|").rpartition("|")[2].strip()] == []
 
 
 # ---------------------------------------------------------------- the Makefile

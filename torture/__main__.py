@@ -10,7 +10,7 @@ from time import monotonic
 from traceback import print_exc
 from typing import NamedTuple
 
-from torture import clock, damage, kills, power_loss, refusing_disk, suites, sync_failure
+from torture import backlog, clock, damage, full_disk, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
@@ -36,14 +36,18 @@ PROOFS = (
     Proof("descriptors", refusing_disk.prove_descriptors, 20, 3),
     Proof("cuts", damage.prove_cuts, 3, 1),
     Proof("flips", damage.prove_flips, 10, 1),
+    Proof("fuzz", fuzz.prove, 60, 3),
     Proof("clock", clock.prove, 10, 1),
     Proof("workers", kills.prove_workers, 20, 2),
+    Proof("requests", suites.prove_requests, 2000, 200),
+    Proof("backlog", backlog.prove, 1_000_000, 1_000_000),
+    Proof("disk-full-building", full_disk.prove, 12, 6),
     Proof("load-kills", suites.prove_kills, 60, 2),
-    Proof("order", suites.prove_order, 1000, 20),
+    Proof("order", suites.prove_order, 2000, 20),
     Proof("marts", suites.prove_marts, 30, 1),
     Proof("drift", suites.prove_drift, 1, 1),
     Proof("poison", suites.prove_poison, 1, 1),
-    Proof("publishing", suites.prove_publishing, 1, 1),
+    Proof("publishing", suites.prove_publishing, 1000, 20),
     Proof("erasure", suites.prove_erasure, 1, 1),
 )
 

@@ -111,11 +111,18 @@ def unlocked() -> None:
     _landing._lock = lambda _fd: True
 
 
+def ascii_keys() -> None:
+    """Answers that take it for granted that a key is ASCII."""
+    honest = _app.Keyring.source_of
+    _app.Keyring.source_of = lambda keyring, key: honest(keyring, key.decode("ascii").encode())
+
+
 MUTANTS = {
     "acknowledge-before-write": late,
     "no-sync": unsynced,
     "retry-a-failed-sync": retrying,
     "no-lock": unlocked,
+    "every-key-is-ascii": ascii_keys,
     "clock-steps-back": step_back,
     "trust-the-clock": trust_the_clock,
 }

@@ -11,8 +11,8 @@ from torture.table import Row, Trial
 
 
 def prove_kills(times: int, folder: Path) -> Row:
-    """Loads and builds that are killed; what is caught stands among the tests."""
-    return _row("load or build killed anywhere", f"{times} kills each", folder, {"KOBRA_KILLS": times},
+    """Loads and builds that are killed, and eight loads at once; what is caught stands among the tests."""
+    return _row("load or build killed anywhere; 8 at once", f"{times} kills each", folder, {"KOBRA_KILLS": times},
                 "tests/pipelines/test_interrupted.py", "tests/models/test_build_killed.py")  # fmt: skip
 
 
@@ -26,6 +26,12 @@ def prove_marts(times: int, folder: Path) -> Row:
     """Streams of visits, built step by step and at once, against an oracle in plain Python."""
     return _row("marts built step by step", f"{times} random streams", folder, {"KOBRA_STREAMS": times},
                 "tests/models/test_marts.py")  # fmt: skip
+
+
+def prove_requests(times: int, folder: Path) -> Row:
+    """Requests drawn from a description of the receiver, with headers that nobody asked for."""
+    return _row("odd requests", f"{times} of each of 8 kinds", folder, {"KOBRA_EXAMPLES": times},
+                "tests/receiver/test_requests.py")  # fmt: skip
 
 
 def prove_drift(_times: int, folder: Path) -> Row:
@@ -43,9 +49,10 @@ def prove_erasure(_times: int, folder: Path) -> Row:
     return _row("erasure", "raw store, warehouse and snapshot", folder, {}, "tests/pipelines/test_erasure.py")
 
 
-def prove_publishing(_times: int, folder: Path) -> Row:
+def prove_publishing(times: int, folder: Path) -> Row:
     """Readers in a loop over many publishes."""
-    return _row("readers during publishing", "many swaps", folder, {}, "tests/pipelines/test_publish.py")
+    return _row("readers during publishing", f"{times} publishes under 4 readers", folder,
+                {"KOBRA_PUBLISHES": times, "KOBRA_READERS": 4}, "tests/pipelines/test_publish.py")  # fmt: skip
 
 
 def _row(failure: str, tried: str, folder: Path, numbers: dict[str, int], *files: str) -> Row:
@@ -70,7 +77,7 @@ def _row(failure: str, tried: str, folder: Path, numbers: dict[str, int], *files
         check=False,
     )
     trial, passed = _counted(report)
-    caught = sum("is_caught" in name for name in passed)
+    caught = sum("_caught" in name for name in passed)
     note = f"mutants caught: {caught}" if caught else ""
     return Row(failure, f"{tried}: {len(passed)} tests", trial, counts_deliveries=False, note=note)
 

@@ -182,17 +182,32 @@ def test_segments_of_past_days_are_compressed_by_the_run_and_stay_the_same_segme
     assert home.values("select segment from segments order by all") == [old, today]
 
 
-def test_a_segment_whose_writer_is_gone_is_loaded_up_to_its_last_whole_record(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+def leave_half_open(home: Home) -> None:
+    """As a receiver does that dies while it writes its second record."""
     home.land(small("1"), small("2"))
     (segment,) = home.segments()
     half = segment.read_bytes()[:-20]
     segment.unlink()
     segment.with_name(segment.name + ".open").write_bytes(half)
+
+
+def test_a_segment_whose_writer_is_gone_is_loaded_up_to_its_last_whole_record(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    leave_half_open(home)
     done = home.kobra("run")
     assert (done.returncode, home.values("select visit_id from visits")) == (0, ["1"])
     assert "set aside" in done.stderr
     assert len(list(home.raw.glob("*/*.torn"))) == 1
+
+
+def test_a_loader_that_waits_for_writers_who_are_gone_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    leave_half_open(home)
+    monkeypatch.setattr(landing, "recover", lambda _: [])
+    home.run()
+    assert home.values("select visit_id from visits") == []
 
 
 def test_rejects_lists_each_with_its_reason_and_nothing_of_its_content(settled: Home) -> None:

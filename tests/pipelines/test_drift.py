@@ -1,12 +1,17 @@
 """Whatever form a documented field takes one day: no row is lost, and the other fields do not mind."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kobra_home import Home, encoded, example, loaded
 
+from pipelines import pages
 from pipelines.contract import FIELDS, Field, Type
+from pipelines.reading import Reject, Visit, read_body
+from receiver.landing import Delivery
 
 NESTED = json.loads("[" * 200 + "]" * 200)
 FORMS: dict[str, Any] = {
@@ -61,13 +66,17 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def kobra(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    payloads = []
+def everything() -> Iterator[bytes]:
+    """Every case, and the visit as documented."""
+    yield encoded(visit("as documented"))
     for case, build in CASES.items():
         name, form = case.split(".")[-1].split()
-        payloads.append(encoded(build(case, name, FORMS[form])))
-    return loaded(tmp_path_factory.mktemp("drift"), visit("as documented"), *payloads)
+        yield encoded(build(case, name, FORMS[form]))
+
+
+@pytest.fixture(scope="module")
+def kobra(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return loaded(tmp_path_factory.mktemp("drift"), *everything())
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +119,22 @@ def as_column(field: Field, form: str) -> Any:
 def test_no_row_is_lost(kobra: Home, visits: dict[str, Any]) -> None:
     assert visits.keys() == {*CASES, "as documented"}
     assert kobra.values("select distinct outcome from deliveries") == ["new"]
+
+
+@pytest.mark.slow
+def test_a_reader_that_takes_only_what_is_documented_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strict(delivery: Delivery) -> Visit | Reject:
+        payload = json.loads(delivery.body)
+        is_documented = all(isinstance(payload.get(name, []), list) for name in LISTS)
+        return read_body(delivery) if is_documented else Reject("not_an_object", "a list is no list")
+
+    monkeypatch.setattr(pages, "_ONE_PROCESS_BYTES", 1 << 30)
+    monkeypatch.setattr(pages, "read_body", strict)
+    home = loaded(tmp_path, *everything())
+    with pytest.raises(AssertionError):
+        test_no_row_is_lost(home, home.visits())
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -5,7 +5,8 @@ import shutil
 import signal
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -17,6 +18,7 @@ from interruptions import DIED, Plan, finish, start
 from kobra_home import Home, Post, encoded, later, small
 
 from pipelines.sample import deliveries
+from receiver import landing
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "8"))  # 60 for a long look
 SEGMENTS, DELIVERIES = 3, 200
@@ -166,21 +168,34 @@ def test_a_loader_that_believes_what_an_unfinished_load_wrote_is_caught(
     pytest.fail("no moment of death told the broken loader from a sound one")
 
 
-def test_of_four_loads_at_once_one_works_and_the_others_say_so_and_change_nothing(
+def load_at_once(home: Home, many: int, patch: Callable[[], None] | None = None) -> list[int]:
+    """The exit codes of so many runs that begin together, in order."""
+    processes = [start(home.path, Plan(patch=patch)) for _ in range(many)]
+    for process in processes:
+        process.join()
+    return sorted(process.exitcode or 0 for process in processes)
+
+
+def test_of_eight_loads_at_once_one_works_and_the_others_say_so_and_change_nothing(
     home: Home, undisturbed: Rows
 ) -> None:
     with home.warehouse.lock():
         before = {path.name for path in home.warehouse.folder.iterdir()}
         began = time.monotonic()
-        others = [start(home.path, Plan()) for _ in range(3)]
-        for process in others:
-            process.join()
-        assert [process.exitcode for process in others] == [75] * 3
+        assert load_at_once(home, 7) == [75] * 7
         assert time.monotonic() - began < 5
         assert {path.name for path in home.warehouse.folder.iterdir()} == before == {".lock"}
         assert "another run holds the lock" in (home.path / "run.log").read_text()
-    four = [start(home.path, Plan()) for _ in range(4)]
-    for process in four:
-        process.join()
-    assert sorted(process.exitcode or 0 for process in four) == [0, 75, 75, 75]
+    assert load_at_once(home, 8) == [0, *[75] * 7]
     assert differences(everything(home.warehouse.published), undisturbed) == {}
+
+
+def lock_nobody_out() -> None:
+    """A loader that takes nobody's word for it that somebody is at work."""
+    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+
+    Warehouse.lock = lambda self: nullcontext(landing.make_folder(self.folder))
+
+
+def test_loaders_that_do_not_lock_each_other_out_are_caught(home: Home) -> None:
+    assert load_at_once(home, 8, lock_nobody_out) != [0, *[75] * 7]

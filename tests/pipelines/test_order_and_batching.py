@@ -2,22 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import duckdb
 import oracle
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kobra_home import NOON, Home, Post, instant, micros
+from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 
-from pipelines import pages
+from pipelines import flatten, pages, warehouse
 from receiver import landing
 
-EXAMPLES = os.environ.get("KOBRA_EXAMPLES")  # 1000 for a long look, a new one every time
+EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None  # 2000 for a long look
 MOMENTS = [NOON + timedelta(microseconds=step) for step in (0, 1, 2, 999, 1000, 60_000_000)]
 WORDS = ("Titular", "Sí", "", "Ñandú 👍", "a/b")
 answer_lists = st.lists(st.lists(st.sampled_from(WORDS), max_size=2), max_size=3)
@@ -106,20 +107,23 @@ def small_pages() -> Iterator[None]:
         yield
 
 
-@settings(
-    max_examples=int(EXAMPLES or 14),
-    derandomize=EXAMPLES is None,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],  # finding the smallest takes minutes
-    suppress_health_check=list(HealthCheck),
-)
-@given(batches())
-def test_any_order_and_any_batching_of_any_resends_gives_the_tables_of_the_definitions(given: list[Batch]) -> None:
+def streams(examples: int | None) -> Callable[[Callable[[list[Batch]], None]], Callable[[], None]]:
+    """So many batches drawn at random, new ones every time; None: a few, the same ones every time."""
+    return lambda check: settings(
+        max_examples=examples or 14,
+        derandomize=examples is None,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, *([Phase.shrink] if examples else [])],  # finding the smallest takes minutes
+        suppress_health_check=list(HealthCheck),
+    )(given(batches())(check))
+
+
+def assert_as_defined(batches: list[Batch]) -> None:
     with TemporaryDirectory() as folder:
         home = Home(Path(folder))
         arrivals = []
-        for batch in given:
+        for batch in batches:
             for segment in batch.segments:
                 home.land_records(segment)
                 arrivals += map(oracle.arrival, segment)
@@ -130,6 +134,53 @@ def test_any_order_and_any_batching_of_any_resends_gives_the_tables_of_the_defin
             assert home.values("select segment from segments order by all") == [
                 landing.identity(path) for path in home.segments()
             ]
+
+
+def test_any_order_and_any_batching_of_any_resends_gives_the_tables_of_the_definitions() -> None:
+    streams(EXAMPLES)(assert_as_defined)()
+
+
+@pytest.mark.slow
+def test_a_loader_for_which_the_last_arrival_wins_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = "order by coalesce(finished, false) or coalesce(cancelled, false), end_local nulls first,"
+    assert rule in flatten._VERSIONS
+    monkeypatch.setattr(flatten, "_VERSIONS", flatten._VERSIONS.replace(rule, "order by"))
+    with pytest.raises(AssertionError):
+        streams(None)(assert_as_defined)()
+
+
+# ---------------------------------------------------------------- several writers
+
+
+def land_crosswise(home: Home) -> list[list[str]]:
+    """Two writers, of which the one that began first ends last; what is loaded after each of them ends."""
+    first, second = landing.Landing(home.raw), landing.Landing(home.raw)
+    for writer, name in ((first, "a"), (second, "b")):
+        record = Post(encoded(small(name))).record()
+        writer.append(NOON.date(), [landing.encode(record)])
+    loaded = []
+    for writer in (second, first):
+        writer.close()
+        home.run()
+        loaded.append(home.values("select visit_id from visits order by all"))
+    return loaded
+
+
+def test_a_segment_that_began_earlier_and_ends_later_is_loaded_when_it_ends(tmp_path: Path) -> None:
+    assert land_crosswise(Home(tmp_path)) == [["b"], ["a", "b"]]
+
+
+def test_a_loader_that_remembers_only_the_last_segment_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = warehouse._taken
+
+    def up_to_the_last(connection: duckdb.DuckDBPyConnection) -> list[str]:
+        last = max(honest(connection), default="")
+        return [name for name in landing.closed(tmp_path / "raw") if name <= last]
+
+    monkeypatch.setattr(warehouse, "_taken", up_to_the_last)
+    assert land_crosswise(Home(tmp_path))[-1] == ["b"]
 
 
 def found(home: Home) -> oracle.Rows:

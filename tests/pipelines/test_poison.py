@@ -1,14 +1,18 @@
 """One poisonous delivery harms nobody but itself."""
 
 import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from kobra_home import Home, Post, encoded, example, later, small
 
+from pipelines import pages
 from pipelines.contract import REJECTS
 from pipelines.mess import POISON, spoiled
+from pipelines.reading import Visit, read_body
+from receiver.landing import Delivery
 
 GOOD_EACH = 1000  # among which each kind of poison comes once
 NAME = "SECRETISIMA"  # stands in every body below; nothing of a body may turn up in a reject
@@ -131,13 +135,16 @@ class Fed:
 
 @pytest.fixture(scope="module")
 def fed(tmp_path_factory: pytest.TempPathFactory) -> Fed:
-    home = Home(tmp_path_factory.mktemp("poison"))
+    return feed(Home(tmp_path_factory.mktemp("poison")), GOOD_EACH)
+
+
+def feed(home: Home, good_each: int) -> Fed:
     bad, good = {}, set[str]()
     for at, (kind, (body, _)) in enumerate(KINDS.items()):
         spoilt = body.replace(b'"VID', b'"V%d' % at)
-        posts = [Post(encoded(small(f"good {at} {n}", comment="bien")), later(seconds=at)) for n in range(GOOD_EACH)]
-        ids = home.land(*posts[: GOOD_EACH // 2], Post(spoilt, later(seconds=at)), *posts[GOOD_EACH // 2 :])
-        bad[kind] = ids.pop(GOOD_EACH // 2)
+        posts = [Post(encoded(small(f"good {at} {n}", comment="bien")), later(seconds=at)) for n in range(good_each)]
+        ids = home.land(*posts[: good_each // 2], Post(spoilt, later(seconds=at)), *posts[good_each // 2 :])
+        bad[kind] = ids.pop(good_each // 2)
         good.update(ids)
     return Fed(home, bad, good)
 
@@ -164,6 +171,22 @@ def test_what_landed_is_new_or_duplicate_or_rejected(fed: Fed) -> None:
         "select count(*) from deliveries where outcome not in ('new', 'duplicate', 'rejected')"
     ) == [0]
     assert fed.rejects.keys() == {name for name, row in fed.outcomes.items() if row["outcome"] == "rejected"}
+
+
+@pytest.mark.slow
+def test_a_reader_that_passes_over_what_it_cannot_read_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = pages._Columns.add
+
+    def add_readable(columns: pages._Columns, segment: str, line: int, delivery: Delivery) -> None:
+        if isinstance(read_body(delivery), Visit):
+            honest(columns, segment, line, delivery)
+
+    monkeypatch.setattr(pages, "_ONE_PROCESS_BYTES", 1 << 30)
+    monkeypatch.setattr(pages._Columns, "add", add_readable)
+    with pytest.raises(AssertionError):
+        test_what_landed_is_new_or_duplicate_or_rejected(feed(Home(tmp_path), 2))
 
 
 def test_a_reject_names_a_known_reason_and_nothing_of_the_content(fed: Fed) -> None:

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import duckdb
 import pytest
 from kobra_home import Home, Post, encoded, later, small
 
-PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))
+from pipelines.warehouse import Warehouse
+
+PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))  # 1000 for a long look
+READERS = int(os.environ.get("KOBRA_READERS", "2"))
 EACH = 5  # visits that a generation adds
 
 # Reads in a loop: the marker says which generation the snapshot is, and so how many rows every table must have.
@@ -33,7 +37,7 @@ while not Path(stop).exists():
             "(select count(*) from w.kobra.segments), (select count(*) from w.kobra.deliveries)"
         ).fetchone()
     reads += 1
-    time.sleep(0.01)
+    time.sleep(0.03)
     seen.add(generation)
     if counts != ({EACH} * generation + 1, {EACH} * generation, generation, ({EACH} + 1) * generation):
         mixed.append([generation, *counts])
@@ -69,7 +73,7 @@ def home(tmp_path: Path) -> Home:
 def readers(home: Home, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
     command = [sys.executable, "-c", READER, home.warehouse.published, tmp_path / "stop"]
     processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(READERS)
     ]
     yield processes
     for process in processes:
@@ -77,21 +81,53 @@ def readers(home: Home, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]
         process.communicate()
 
 
-def test_readers_in_a_loop_over_many_publishes_meet_no_error_and_nothing_mixed(
-    home: Home, readers: list[subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    assert [process.stdout and process.stdout.readline() for process in readers] == ["ready\n"] * 2
-    for generation in range(2, PUBLISHES + 2):
+class Seen(NamedTuple):
+    """What a reader says of many publishes: how it ended, what was wrong, how often it looked and what it saw."""
+
+    wrong: list[Any]
+    reads: int
+    generations: int
+
+
+def publish_often(home: Home, readers: list[subprocess.Popen[str]], times: int) -> list[Seen]:
+    """Publish generation after generation, as long as all readers read on."""
+    assert [process.stdout and process.stdout.readline() for process in readers] == ["ready\n"] * READERS
+    for generation in range(2, times + 2):
         land_generation(home, generation)
         home.run()
-    (tmp_path / "stop").touch()
-    for process in readers:
-        out, err = process.communicate(timeout=30)
-        assert err == ""
-        told = json.loads(out)
-        assert told["mixed"] == []
-        assert told["reads"] > PUBLISHES
-        assert len(told["seen"]) > PUBLISHES // 2
+        if any(process.poll() is not None for process in readers):
+            break
+    (home.path / "stop").touch()
+    return [seen_by(process) for process in readers]
+
+
+def seen_by(process: subprocess.Popen[str]) -> Seen:
+    out, err = process.communicate(timeout=30)
+    if process.returncode:
+        return Seen([f"exit code {process.returncode}: {err[-200:]}"], 0, 0)
+    told = json.loads(out)
+    return Seen(told["mixed"] + [err] * bool(err), told["reads"], len(told["seen"]))
+
+
+def test_readers_in_a_loop_over_many_publishes_meet_no_error_and_nothing_mixed(
+    home: Home, readers: list[subprocess.Popen[str]]
+) -> None:
+    for seen in publish_often(home, readers, PUBLISHES):
+        assert seen.wrong == []
+        assert seen.reads > PUBLISHES
+        assert seen.generations > PUBLISHES // 2
+
+
+@pytest.mark.slow
+def test_a_publisher_that_writes_over_the_published_file_is_caught(
+    home: Home, readers: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_over(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("checkpoint")
+        subprocess.run(["cp", "--", warehouse.working, warehouse.published], check=True)
+
+    monkeypatch.setattr(Warehouse, "_publish", write_over)
+    assert any(seen.wrong for seen in publish_often(home, readers, 200))
 
 
 def test_somebody_who_keeps_the_published_file_open_stops_nobody_and_keeps_what_he_opened(home: Home) -> None:

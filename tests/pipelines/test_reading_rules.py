@@ -4,10 +4,14 @@ import json
 import unicodedata
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 from kobra_home import Home, asked, encoded, loaded, small
+
+from pipelines import flatten
 
 YES = (
     "true",
@@ -489,6 +493,14 @@ def test_an_answer_reads_by_its_type_and_keeps_what_was_sent(
 def test_an_instant_is_a_date_in_the_zone_of_the_visit(answers: dict[str, Any], at: int, day: str) -> None:
     (answer,) = answers[f"instant {at}"]
     assert (answer["value_date"], answer["parse_ok"]) == (date.fromisoformat(day), True)
+
+
+def test_a_loader_that_believes_any_name_of_a_zone_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    believed = "insert into inbox.zones values ('america/ciudad_gotica', 'America/Ciudad_Gotica');"
+    monkeypatch.setattr(flatten, "_ZONES", flatten._ZONES + believed)
+    visit = asked("v", {"answerTypeID": 5, "value": "2026-03-01T05:00:00Z"}, timeZone="America/Ciudad_Gotica")
+    with pytest.raises(PipelineStepFailed, match="Unknown TimeZone"):
+        loaded(tmp_path, visit)
 
 
 @pytest.mark.parametrize("spelling", VISIT_IDS)

@@ -469,6 +469,14 @@ def test_a_file_that_may_not_grow_gives_503_and_the_next_segment_takes_over(rece
     assert [delivery.delivery_id for delivery in receiver.landed()] == stored
 
 
+def test_a_disk_that_takes_a_byte_but_no_record_is_not_ready(receiver_start: Start) -> None:
+    receiver = receiver_start(prefix=("prlimit", "--fsize=1000"))
+    for _ in range(3):  # it asks the disk at its start, and again every second
+        time.sleep(0.5)
+        assert receiver.request("GET", "/readyz").status == 503
+    assert receiver.post(VISIT).status == 200  # and lets nobody wait who may have a small one
+
+
 def test_storing_works_again_without_a_restart_when_the_disk_does(receiver: RunningReceiver) -> None:
     assert receiver.post(VISIT).status == 200
     receiver.raw.rename(receiver.home / "away")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torture import clock, damage, kills, power_loss, refusing_disk
+from torture import clock, damage, fuzz, kills, power_loss, refusing_disk
 from torture.mounts import require
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
@@ -37,6 +37,15 @@ def test_a_proof_holds_and_its_mutant_is_caught(prove: Callable[[int, Path], Row
     except CannotRunHereError as why:
         pytest.skip(str(why))
     assert row.sound, row.verdict
+
+
+def test_no_bytes_at_all_lead_the_reader_astray(tmp_path: Path) -> None:
+    try:
+        row = fuzz.prove(3, tmp_path)
+    except CannotRunHereError as why:
+        pytest.skip(str(why))
+    assert row.sound, row.verdict
+    assert int(row.tried.split()[0].replace(",", "")) > 500
 
 
 def row(trial: Trial | None, **mutants: Trial) -> Row:

@@ -1,0 +1,85 @@
+"""A disk that fills up while a run is at work: people go on reading what was published before, and once there is
+space again the next run makes everything good."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import duckdb
+
+from benchmarks.load.store import land
+from torture.mounts import require_root, small
+from torture.table import Row, Trial
+
+EACH = 20  # deliveries that come before a run
+ENOUGH_BYTES = 48 << 20  # for a run; what is left grows to this from one to the next
+MUTANT = "publish-in-place"
+_KOBRA = (str(Path(sys.executable).with_name("kobra")),)
+_BROKEN = (sys.executable, "-m", "torture.broken_load", MUTANT)
+
+
+def prove(times: int, folder: Path) -> Row:
+    """So many runs on a tmpfs, each with a little more space left."""
+    require_root("mount")
+    with small(folder / "disk", "100m") as disk:
+        honest, full = _run_often(disk / "sound", times, _KOBRA)
+    with small(folder / "again", "100m") as disk:
+        mutant, _ = _run_often(disk / "mutant", times, _BROKEN)
+    honest.expect(0 < full < times, f"the disk was full in {full} of {times} runs: that shows nothing")
+    return Row("disk full during load and build", f"{times} runs with ever more space, {full} of which ran out of it",
+               honest, {MUTANT: mutant})  # fmt: skip
+
+
+def _run_often(home: Path, times: int, program: tuple[str, ...]) -> tuple[Trial, int]:
+    """The trial, and how many runs failed for want of space."""
+    trial, full = Trial(), 0
+    published = home / "warehouse" / "kobra.duckdb"
+    land(home / "raw", 0, EACH)
+    trial.expect(_run(home, program) == 0, "a run with all the space it wants fails")
+    for number in range(1, times + 1):
+        land(home / "raw", number * EACH, EACH)
+        before = sha256(published.read_bytes()).digest()
+        with _left(home, number * ENOUGH_BYTES // times):
+            failed = _run(home, program) != 0
+        full += failed
+        is_same = sha256(published.read_bytes()).digest() == before
+        trial.expect(not failed or is_same, "a run that failed changed what people read")
+        trial.expect(failed or _readable(published) == (number + 1) * EACH, "a run that says it is done is not")
+    trial.expect(_run(home, program) == 0, "does not recover when there is space again")
+    trial.acknowledged = (times + 1) * EACH
+    trial.lost = trial.acknowledged - _readable(published)
+    return trial, full
+
+
+def _run(home: Path, program: tuple[str, ...]) -> int:
+    command = [*program, "run"]
+    return subprocess.run(
+        command, env=os.environ | {"KOBRA_HOME": str(home)}, capture_output=True, check=False
+    ).returncode
+
+
+@contextmanager
+def _left(home: Path, size: int) -> Iterator[None]:
+    """Something else takes all of the disk but so many bytes."""
+    filler = home.parent / "filler"
+    disk = os.statvfs(home)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(disk.f_bavail * disk.f_frsize - size, 1))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+def _readable(published: Path) -> int:
+    """How many deliveries somebody who opens the file finds in it; none when it cannot be opened."""
+    try:
+        with duckdb.connect(str(published), read_only=True) as connection:
+            found = connection.execute("select count(*) from kobra.kobra.deliveries").fetchone()
+    except duckdb.Error:
+        return 0
+    return int(found[0]) if found else 0
