@@ -1,6 +1,7 @@
 """The command `kobra`: a thin skin over functions. Exit codes: 0 fine, 1 something failed, 2 usage, 75 busy."""
 
 import argparse
+import errno
 import json
 import logging
 import os
@@ -45,6 +46,9 @@ def _failed(why: Exception) -> int:
     if isinstance(why, BusyError | UsageError):
         print(f"kobra: {why}", file=sys.stderr)
         return BUSY if isinstance(why, BusyError) else USAGE
+    if os.strerror(errno.ENOSPC) in str(why):
+        print("kobra: no space is left on the disk: make room, then run this again; nothing is lost", file=sys.stderr)
+        return FAILED
     if isinstance(why, FaultError):
         print(f"{why}\nkobra: nothing is published; what people read stays as it was", file=sys.stderr)
         return FAILED

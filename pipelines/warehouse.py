@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipelines import forgotten, inputs, mappings, meta, retention
-from pipelines.faults import UsageError
+from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import Forgotten
 from pipelines.quoting import literal
 from pipelines.waiting import Ledger, Seen, look, stamps
@@ -46,6 +46,10 @@ class BusyError(Exception):
 
 class UnfinishedError(UsageError):
     """The working file is not fit to be published; the text says what makes it so."""
+
+
+class PublishError(FaultError):
+    """The copy that was to be published did not become whole; the text has the system's reason."""
 
 
 class Loaded(NamedTuple):
@@ -232,7 +236,11 @@ class Warehouse:
         aside = self.folder / _PUBLISHING
         with _replaced(self.published, aside):
             # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
-            subprocess.run(["cp", "--", str(self.working), str(aside)], check=True)
+            copied = subprocess.run(
+                ["cp", "--", str(self.working), str(aside)], stderr=subprocess.PIPE, text=True, check=False
+            )
+            if copied.returncode:
+                raise PublishError(f"the warehouse was not copied for publishing: {copied.stderr.strip()}")
 
 
 @contextmanager
