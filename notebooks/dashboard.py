@@ -82,6 +82,7 @@ def _(PAGES, chosen, controls, escape, kept, languages, menu, mo, shown, snapsho
             stamp = snapshot.stamp.changed_ns
             said = words("published").format(at=f"{snapshot.stamp.published_at:%Y-%m-%d %H:%M}", day=view.as_of)
         return mo.Html(
+            f"<style>:root {{ --kobra-all: '{words('all')}' }}</style>"
             f'<div class="kobra-head" data-language="{words.language}" data-page="{shown}" data-stamp="{stamp}">'
             f'<h1>{escape(words("title"))}</h1><span class="kobra-note">{escape(said)}</span></div>'
         )

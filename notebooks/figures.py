@@ -12,6 +12,7 @@ Row = Mapping[str, Any]
 Definitions = Mapping[tuple[str, str], str]
 
 _NBSP = "\u00a0"
+_LONG = 24  # characters; a longer text goes over several lines
 
 
 _FORMS: Mapping[str, Callable[[Any], str]] = {
@@ -76,7 +77,9 @@ def card(figure: Figure, row: Row, words: Words, definitions: Definitions, befor
 def cards(
     figures: Sequence[Figure], row: Row, words: Words, definitions: Definitions, before: Row | None = None
 ) -> str:
-    inside = "".join(card(figure, row, words, definitions, before) for figure in figures)
+    # A period in which nothing was counted says nothing about this one.
+    compared = before if before and any(before[figure.name] for figure in figures) else None
+    inside = "".join(card(figure, row, words, definitions, compared) for figure in figures)
     return f'<div class="kobra-cards">{inside}</div>'
 
 
@@ -139,7 +142,7 @@ def _line(columns: Sequence[Figure], row: Row, words: Words, definitions: Defini
         told = escape(meaning(column, row, words, definitions)) if column.kind not in {"text", "date"} else ""
         title = f' title="{told}"' if told else ""
         text = shown(value, column.kind, words)
-        faint = " kobra-none" if value is None else ""
+        faint = " kobra-none" if value is None else " kobra-long" if len(text) > _LONG else ""
         cells.append(f'<td class="{_side(column)}{faint}" data-value="{_raw(value)}"{title}>{escape(text)}</td>')
     back = ' class="kobra-grey"' if grey and row[grey] else ""
     return f"<tr{back}>{''.join(cells)}</tr>"

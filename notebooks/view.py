@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import altair as alt
@@ -19,6 +20,7 @@ OF_PRODUCTS = "(len($products::integer[]) = 0 or list_contains($products::intege
 OF_AGENTS = (
     "(len($agents::varchar[]) = 0 or list_contains($agents::varchar[], concat(source, '/', coalesce(agent_key, ''))))"
 )
+_ENOUGH = f"select max(min_visits_heatmap) as enough from w.staging.settings_by_source where {OF_SOURCES}"
 CHOSEN = f"{OF_SOURCES} and {OF_PRODUCTS} and {OF_AGENTS}"
 
 
@@ -39,6 +41,11 @@ class View:
     def as_of(self) -> date | None:
         return self.values["as_of"]  # type: ignore[return-value]
 
+    @cached_property
+    def enough(self) -> int:
+        """From how many on a rate is compared with others: the strictest of the sources that are looked at."""
+        return int(self.row(_ENOUGH)["enough"] or 0)
+
     def rows(self, query: str, **more: object) -> list[dict[str, Any]]:
         return self.snapshot.rows(query, {**self.values, **more})
 
@@ -48,8 +55,9 @@ class View:
     def cards(self, chosen: Sequence[Figure], row: Row, before: Row | None = None) -> mo.Html:
         return mo.Html(figures.cards(chosen, row, self.words, self.snapshot.definitions, before))
 
-    def table(self, columns: Sequence[Figure], rows: Sequence[Row], name: str, *, grey: str = "") -> mo.Html:
-        return mo.Html(figures.table(columns, rows, self.words, self.snapshot.definitions, name=name, grey=grey))
+    def table(self, columns: Sequence[Figure], rows: Sequence[Row], name: str, **more: Any) -> mo.Html:
+        """Of rows: `grey` names the column that sets one back, `most` how many are shown."""
+        return mo.Html(figures.table(columns, rows, self.words, self.snapshot.definitions, name=name, **more))
 
     def title(self, name: str) -> mo.Html:
         return mo.Html(f"<h2>{figures.escape(self.words(name))}</h2>")

@@ -108,6 +108,16 @@ def test_promtool_takes_the_rules() -> None:
     assert f"{len(rules())} rules found" in done.stdout
 
 
+@needs["promtool"]
+def test_every_alert_calls_when_it_should_and_is_quiet_when_not() -> None:
+    cases = ROOT / "tests" / "alerts.yml"
+    done = subprocess.run(["promtool", "test", "rules", cases], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = [each for test in yaml.safe_load(cases.read_text())["tests"] for each in test["alert_rule_test"]]
+    for rule in rules():
+        assert {bool(each["exp_alerts"]) for each in tried if each["alertname"] == rule["alert"]} == {True, False}
+
+
 def test_the_alerts_speak_of_figures_that_exist(receiver: RunningReceiver) -> None:
     receiver.post(b"{}")
     figures = receiver.request("GET", "/metrics").body.decode()
@@ -251,6 +261,13 @@ def test_behind_the_proxy_only_the_hook_answers_and_limits_and_deadlines_hold(
             head = f"POST /webhooks/visits HTTP/1.1\r\nHost: visits.example.com\r\napi-key: {RECEIVER_KEY}\r\n"
             conversation.sendall(f"{head}Content-Length: 2000000\r\n\r\n".encode() + b"x" * 1_200_000)
             assert b"413" in conversation.recv(4096).splitlines()[0]
+
+        # a client that asks before it sends
+        with proxy.connect() as conversation:
+            conversation.sendall(f"{head}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert conversation.recv(4096).splitlines()[0] == b"HTTP/1.1 100 Continue"
+            conversation.sendall(b"{}")
+            assert conversation.recv(4096).splitlines()[0] == b"HTTP/1.1 200 OK"
 
         # deadlines
         half = f"{head}Content-Length: 9\r\n\r\n{{".encode()

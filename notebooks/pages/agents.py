@@ -28,14 +28,16 @@ _AGENTS = f"""
         select source, agent_key, count(*) as days, sum(visits)::bigint as visits,
             sum(productive_visits)::bigint as productive_visits, sum(travel_km) as travel_km,
             count(travel_km) as days_with_travel,
-            sum(on_site_min) as on_site_min, sum(promise_amount) as promise_amount
+            sum(on_site_min) as on_site_min, sum(promise_amount) as known_amount
         from agent_days
         where {OF_SOURCES} and {OF_AGENTS} and local_date between $since and $until
         group by all
     ),
     met as (
         select source, agent_key, count(is_contact) as contact_known, count(*) filter (is_contact) as contacts,
-            count(*) filter (is_rpc) as rpcs, count(*) filter (is_promise) as promises
+            count(*) filter (is_rpc) as rpcs,
+            -- Where no question about promises was answered, or none is mapped, there is nothing to count.
+            if(count(promise_made) > 0, count(*) filter (is_promise), null) as promises
         from visits
         where {OF_SOURCES} and {OF_AGENTS} and state = 'completed' and local_date between $since and $until
         group by all
@@ -46,7 +48,8 @@ _AGENTS = f"""
         where {OF_SOURCES} and {OF_AGENTS} and local_date between $since and $until
         group by all
     )
-    select worked.*, met.* exclude (source, agent_key), flagged.tested, flagged.doubtful,
+    select worked.*, if(promises = 0, 0, known_amount) as promise_amount,
+        met.* exclude (source, agent_key), flagged.tested, flagged.doubtful,
         coalesce(agents.agent_name, worked.agent_key) as agent,
         {ratio("worked.visits", "worked.days")} as visits_per_day,
         {ratio("productive_visits", "worked.visits")} as productive_rate,
@@ -71,8 +74,6 @@ _FOUND = f"""
     from visit_quality
     where {OF_SOURCES} and {OF_AGENTS} and local_date between $since and $until
 """
-
-_ENOUGH = f"select max(min_visits_heatmap) as visits from w.staging.settings_by_source where {OF_SOURCES}"
 
 _COLUMNS = (
     Figure("rank", "text"),
@@ -106,7 +107,7 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
             "check": view.words(flag),
             "failed": found[flag],
             "tested": found[f"{flag}_tested"],
-            "failed_rate": found[flag] / found[f"{flag}_tested"] if found[f"{flag}_tested"] else None,
+            "failed_share": found[flag] / found[f"{flag}_tested"] if found[f"{flag}_tested"] else None,
         }
         for flag in _FLAGS
     ]
@@ -114,15 +115,15 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         Figure("check", "text"),
         Figure("failed", defined="data_quality.failed"),
         Figure("tested", defined="data_quality.tested"),
-        Figure("failed_rate", "rate", of=("failed", "tested")),
+        Figure("failed_share", "rate", of=("failed", "tested")),
     )
     return mo.vstack([
-        view.note("agents_note", enough=view.row(_ENOUGH)["visits"]),
+        view.note("agents_note", enough=view.enough),
         _scatter(view, [row for row in rows if row["is_ranked"]]),
         view.title("ranking"),
         view.table(_COLUMNS, ranked, "agents", grey="too_few"),
         view.title("quality_flags"),
-        view.table(columns, sorted(flags, key=lambda flag: -(flag["failed_rate"] or 0)), "flags"),
+        view.table(columns, sorted(flags, key=lambda flag: -(flag["failed_share"] or 0)), "flags"),
     ])  # fmt: skip
 
 
@@ -137,9 +138,10 @@ def _scatter(view: View, rows: list[dict[str, Any]]) -> object:
             x=alt.X("visits_per_day:Q", title=words("visits_per_day"), scale=alt.Scale(zero=False, nice=True)),
             y=alt.Y("productive_rate:Q", title=words("productive_rate"), axis=alt.Axis(format=".0%"),
                     scale=alt.Scale(zero=False, nice=True)),
-            size=alt.Size("visits:Q", title=words("visits"), scale=alt.Scale(range=[40, 400])),
-            color=alt.Color("doubtful_rate:Q", title=words("doubtful_rate"), legend=alt.Legend(format=".0%"),
-                            scale=alt.Scale(scheme="orangered")),
+            size=alt.Size("visits:Q", title=words("visits"), legend=alt.Legend(tickCount=3),
+                          scale=alt.Scale(range=[40, 400])),
+            color=alt.Color("doubtful_rate:Q", title=words("doubtful_rate"),
+                            legend=alt.Legend(format=".1%", tickCount=4), scale=alt.Scale(scheme="orangered")),
             tooltip=[
                 alt.Tooltip("agent:N", title=words("agent")),
                 alt.Tooltip("visits:Q", title=words("visits"), format=","),

@@ -28,7 +28,7 @@ _DELIVERED = f"""
 """
 _REJECTS = f"""
     select reason, rejected, landed,
-        {ratio("rejected", "landed")} as rejected_rate, last_received_at
+        {ratio("rejected", "landed")} as rejected_share, last_received_at
     from (
         select reason, count(*) as rejected, max(received_at) as last_received_at from w.kobra.rejects
         where {OF_SOURCES} group by reason
@@ -90,6 +90,11 @@ def controls(_view: View, _kept: Mapping[str, Any]) -> dict[str, Any]:
 def show(view: View, _chosen: Mapping[str, Any]) -> object:
     fresh = view.row(_FRESH) | {"published_at": view.snapshot.stamp.published_at}
     checks = [{**row, "check": view.words(row["check"])} for row in view.rows(_CHECKS)]
+    rejects = [{**row, "reason": view.words.of_code(row["reason"])} for row in view.rows(_REJECTS)]
+    questions, labels = (
+        [{**row, "product_id": view.words.product(row["product_id"])} for row in view.rows(query)]
+        for query in (_QUESTIONS, _LABELS)
+    )
     balance = [
         {**row, "is_balanced": view.words("yes" if row["is_balanced"] else "no")} for row in view.rows(_BALANCE)
     ]
@@ -107,21 +112,21 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         view.title("rejected_by_reason"),
         view.table(
             (Figure("reason", "text"), Figure("rejected", defined="reconciliation.rejected"),
-             Figure("rejected_rate", "rate", of=("rejected", "landed")), Figure("last_received_at", "instant")),
-            view.rows(_REJECTS), "rejects",
+             Figure("rejected_share", "rate", of=("rejected", "landed")), Figure("last_received_at", "instant")),
+            rejects, "rejects",
         ),
         view.title("unmapped_questions"),
         view.table(
             (Figure("source", "text"), Figure("product_id", "text"), Figure("question_id", "text"),
              Figure("question_name", "text"), Figure("answer_name", "text"),
              Figure("answered", defined="questions.answered")),
-            view.rows(_QUESTIONS), "unmapped_questions",
+            questions, "unmapped_questions",
         ),
         view.title("unmapped_labels"),
         view.table(
             (Figure("source", "text"), Figure("product_id", "text"), Figure("label", "text"),
              Figure("visits", defined="label_mix.visits")),
-            view.rows(_LABELS), "unmapped_labels",
+            labels, "unmapped_labels",
         ),
         view.title("reconciliation"),
         view.table(
@@ -143,7 +148,7 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         view.title("unread_answers"),
         view.table(failing, view.rows(_UNREAD), "unread_answers"),
         view.title("undocumented_fields"),
-        view.table((Figure("field", "text"), Figure("visits_with_it")), view.rows(_FIELDS)[:20], "fields"),
+        view.table((Figure("field", "text"), Figure("visits_with_it")), view.rows(_FIELDS), "fields", most=20),
         view.title("refused_inputs"),
         view.table((Figure("file", "text"), Figure("reason", "text"), Figure("rows")), view.rows(_INPUTS), "inputs"),
     ])  # fmt: skip

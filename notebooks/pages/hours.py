@@ -19,9 +19,7 @@ _CELLS = f"""
         {ratio("sum(rpcs)", "sum(contact_known)")} as rpc_rate,
         {low95("sum(contacts)", "sum(contact_known)")} as contact_rate_low95,
         {low95("sum(rpcs)", "sum(contact_known)")} as rpc_rate_low95,
-        sum(contact_known) >= (
-            select max(min_visits_heatmap) from w.staging.settings_by_source where {OF_SOURCES}
-        ) as is_ranked
+        sum(contact_known) >= $enough as is_ranked
     from contact_hours where {OF_SOURCES} and {OF_PRODUCTS}
     group by iso_dow, local_hour order by iso_dow, local_hour
 """
@@ -35,7 +33,7 @@ def controls(view: View, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 def show(view: View, chosen: Mapping[str, Any]) -> object:
     rate = chosen["rate"]
-    cells = view.rows(_CELLS)
+    cells = view.rows(_CELLS, enough=view.enough)
     if not cells:
         return view.note("nothing_here")
     above = "contacts" if rate == "contact_rate" else "rpcs"
@@ -49,7 +47,7 @@ def show(view: View, chosen: Mapping[str, Any]) -> object:
     )  # fmt: skip
     ranked = sorted((cell for cell in cells if cell["is_ranked"]), key=lambda cell: -cell[f"{rate}_low95"])
     best = [
-        {**cell, "weekday": view.words.weekday(cell["iso_dow"]), "hour": f"{cell['local_hour']:02}:00"}
+        {**cell, "weekday": view.words.weekday(cell["iso_dow"]), "hour": _clock(cell["local_hour"])}
         for cell in ranked[:_BEST]
     ]
     return mo.vstack([
@@ -60,6 +58,10 @@ def show(view: View, chosen: Mapping[str, Any]) -> object:
     ])  # fmt: skip
 
 
+def _clock(hour: int) -> str:
+    return f"{hour:02}:00"
+
+
 def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
     words = view.words
     above = "contacts" if rate == "contact_rate" else "rpcs"
@@ -68,7 +70,7 @@ def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
     points = [
         {
             "weekday": words.weekday(cell["iso_dow"]),
-            "hour": f"{cell['local_hour']:02}:00",
+            "hour": _clock(cell["local_hour"]),
             "rate": cell[rate],
             "low": cell[f"{rate}_low95"],
             "above": cell[above],
@@ -79,17 +81,22 @@ def _heat_map(view: View, cells: list[dict[str, Any]], rate: str) -> object:
         }
         for cell in cells
     ]
+    hours = [cell["local_hour"] for cell in cells]
+    # Hours and days without visits have their place, too.
+    day = [_clock(hour) for hour in range(min(hours), max(hours) + 1)]
+    week = [words.weekday(number) for number in range(1, 8)]
     base = alt.Chart(alt.Data(values=points)).encode(
-        x=alt.X("hour:O", title=words("local_hour"), axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("weekday:O", title=None, sort=[words.weekday(number) for number in range(1, 8)]),
-    )
+        x=alt.X("hour:O", title=words("local_hour"), axis=alt.Axis(labelAngle=0, labelOverlap=True),
+                scale=alt.Scale(domain=day)),
+        y=alt.Y("weekday:O", title=None, sort=week, scale=alt.Scale(domain=week)),
+    )  # fmt: skip
     squares = base.mark_rect(stroke="white").encode(
         color=alt.condition(
             "datum.ranked",
             alt.Color(
                 "low:Q",
                 title=words("at_least"),
-                scale=alt.Scale(scheme="viridis", zero=False),
+                scale=alt.Scale(scheme="viridis", domain=[min(lows, default=0), max(lows, default=1)]),
                 legend=alt.Legend(format=".0%"),
             ),
             alt.value("#e3e5e8"),

@@ -16,10 +16,11 @@ _STATUSES = ("kept", "partial", "broken", "replaced", "open")
 _WAITING = "promise_check = 'valid' and status in ('open', 'unknown')"
 _DUE = f"""
     select count(*) filter (promise_date = $as_of) as due_today,
-        sum(promise_amount) filter (promise_date = $as_of) as due_today_amount,
+        if(due_today = 0, 0, sum(promise_amount) filter (promise_date = $as_of)) as due_today_amount,
         count(*) filter (date_trunc('week', promise_date) = date_trunc('week', $as_of::date)) as due_this_week,
-        sum(promise_amount) filter (date_trunc('week', promise_date) = date_trunc('week', $as_of::date))
-            as due_this_week_amount,
+        if(due_this_week = 0, 0, sum(promise_amount) filter (
+            date_trunc('week', promise_date) = date_trunc('week', $as_of::date)
+        )) as due_this_week_amount,
         count(*) filter (promise_date < $as_of and deadline >= $as_of) as in_grace
     from promises where {CHOSEN} and {_WAITING}
 """
@@ -32,7 +33,7 @@ _SETTLED = f"""
     if(bool_or(status <> 'unknown'), count(*) filter (status = 'open'), null) as open,
     if(bool_or(status <> 'unknown'), count(*) filter (status = 'replaced'), null) as replaced,
     kept + partial + broken as settled,
-    sum(promise_amount) as promised_amount,
+    if(due = 0, 0, sum(promise_amount)) as promised_amount,
     sum(promise_amount) filter (status in ('kept', 'partial', 'broken')) as settled_promised_amount,
     sum(least(paid_amount, promise_amount)) filter (status in ('kept', 'partial', 'broken'))
         as settled_paid_capped_amount,
@@ -45,7 +46,7 @@ _PERIOD = f"""
 """
 _BEFORE = _PERIOD.replace("$since", "$before_since").replace("$until", "$before_until")
 _COHORTS = f"""
-    select date_trunc('month', promise_date)::date as due_month, {_SETTLED} from promises
+    select strftime(promise_date, '%Y-%m') as due_month, {_SETTLED}, open > 0 as is_unsettled from promises
     where {CHOSEN} and promise_check = 'valid' group by 1 order by 1 desc
 """
 _LIST = f"""
@@ -73,13 +74,14 @@ _FIGURES = (
         "amount_kept_rate", "rate", "promise_cohorts.amount_kept_rate",
         ("settled_paid_capped_amount", "settled_promised_amount"),
     ),
+    Figure("open", defined="promise_cohorts.open"),
     Figure("promised_amount", "money", "promise_cohorts.promised_amount"),
 )  # fmt: skip
 _COHORT_COLUMNS = (
-    Figure("due_month", "date"),
+    Figure("due_month", "text"),
     Figure("due", defined="promise_cohorts.due"),
     *(Figure(status, defined=f"promise_cohorts.{status}") for status in _STATUSES),
-    *_FIGURES[1:],
+    *(figure for figure in _FIGURES if figure.name not in {"due", "open"}),
 )
 LIST_COLUMNS = (
     Figure("account_id", "text"),
@@ -108,7 +110,8 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
         view.cards(_FIGURES, view.row(_PERIOD), view.row(_BEFORE)),
         view.title("cohorts"),
         _bars(view, cohorts),
-        view.table(_COHORT_COLUMNS, cohorts, "cohorts"),
+        view.table(_COHORT_COLUMNS, cohorts, "cohorts", grey="is_unsettled"),
+        *([view.note("grey_months")] if any(cohort["is_unsettled"] for cohort in cohorts) else []),
         view.title("waiting_promises"),
         view.download(names, waiting, "promises"),
         view.table(LIST_COLUMNS, waiting, "waiting_promises"),
@@ -118,7 +121,7 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
 def _bars(view: View, cohorts: list[dict[str, Any]]) -> object:
     words = view.words
     points = [
-        {"month": f"{cohort['due_month']:%Y-%m}", "status": words(status), "order": order, "promises": cohort[status]}
+        {"month": cohort["due_month"], "status": words(status), "order": order, "promises": cohort[status]}
         for cohort in cohorts
         for order, status in enumerate(_STATUSES)
         if cohort[status] is not None

@@ -90,15 +90,27 @@ def _panels(view: View, points: list[dict[str, Any]], agents: list[str]) -> obje
         for point in points
         if point["agent"] in agents
     ]
-    reach = max(1.0, *(max(abs(point["east_km"]), abs(point["north_km"])) for point in drawn_points)) * 1.05
-    side = 220 if len(agents) > 1 else 560
+    panels = [
+        _panel(
+            view, agent, [point for point in drawn_points if point["agent"] == agent], 220 if len(agents) > 1 else 560
+        )
+        for agent in agents
+    ]
+    return view.chart(alt.concat(*panels, columns=4))
+
+
+def _panel(view: View, agent: str, points: list[dict[str, Any]], side: int) -> alt.LayerChart:
+    """A square as wide as the agent went: one kilometre is as long east as north."""
+    words = view.words
+    reach = max(0.5, *(max(abs(point["east_km"]), abs(point["north_km"])) for point in points)) * 1.1
     scale = alt.Scale(domain=[-reach, reach], nice=False)
+    axis = alt.Axis(tickCount=5)
     base = alt.Chart().encode(
-        x=alt.X("east_km:Q", scale=scale, title=words("east_km")),
-        y=alt.Y("north_km:Q", scale=scale, title=words("north_km")),
+        x=alt.X("east_km:Q", scale=scale, axis=axis, title=words("east_km")),
+        y=alt.Y("north_km:Q", scale=scale, axis=axis, title=words("north_km")),
     )
     way = base.mark_line(color="#9db2cf", strokeWidth=1.2).encode(order="stop:Q")
-    stops = base.mark_circle(size=55 if len(agents) > 1 else 110, opacity=0.9).encode(
+    stops = base.mark_circle(size=side / 4, opacity=0.9).encode(
         color=alt.Color(
             "met:N", title=None, legend=alt.Legend(orient="top"),
             scale=alt.Scale(
@@ -116,9 +128,5 @@ def _panels(view: View, points: list[dict[str, Any]], agents: list[str]) -> obje
             alt.Tooltip("travel_min:Q", title=words("travel_min"), format=".0f"),
         ],
     )  # fmt: skip
-    panels = (
-        alt.layer(way, stops, data=alt.Data(values=drawn_points))
-        .properties(width=side, height=side)
-        .facet(alt.Facet("agent:N", title=None, sort=agents), columns=4)
-    )
-    return view.chart(panels)
+    drawn = alt.layer(way, stops, data=alt.Data(values=points))
+    return drawn.properties(width=side, height=side, title=alt.Title(agent, fontSize=11, fontWeight="normal"))

@@ -64,7 +64,7 @@ def a_promise(visit_id: str, day: str) -> dict[str, Any]:
 
 def pay(home: Path, account: str, day: str) -> None:
     """A payments file with one payment of 500."""
-    (home / "inputs").mkdir(exist_ok=True)
+    (home / "inputs").mkdir(parents=True, exist_ok=True)
     (home / "inputs" / "payments.csv").write_text(
         f"payment_id,external_id,paid_date,amount\nP1,{account},{day},500\n"
     )

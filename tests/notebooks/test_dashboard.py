@@ -12,15 +12,20 @@ from urllib.parse import urlsplit
 
 import pytest
 from chromium import PROGRAM, Tab, browser
-from dashboards import FORMULA, MARKUP, a_promise, bring, dashboard, make_home, pay, rows
+from dashboards import FORMULA, MARKUP, a_promise, answered, bring, dashboard, make_home, on, pay, rows
 from kobra_home import KOBRA, kobra
 
 from notebooks.pages import PAGES
 from notebooks.spanish import DEFINITIONS
 from notebooks.words import LANGUAGES, Words
+from pipelines.contract import REJECTS
 
 CHARTS = {"outcomes": 2, "hours": 1, "agents": 1, "map": 1}
 PASSWORD = "contraseña-de-prueba"
+SEEDS = Path(__file__).parents[2] / "sql" / "seeds"
+# What a filter says where nothing is chosen.
+_PLACEHOLDER = '[data-slot="select-root"] button .text-muted-foreground'
+_SHOWN_FIRST = "each => getComputedStyle(each, '::after').content"
 chromium = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium on this machine")
 
 
@@ -91,6 +96,8 @@ def test_every_page_renders_in_both_languages_without_a_fault_and_asks_only_this
             assert tab.run(f"location.search.includes('page={page}')")
             charts = tab.every("canvas.marks, svg.marks")
             tab.wait(f"{charts}.length >= {CHARTS.get(page, 0)}")
+            shown_first = f"[...new Set({tab.every(_PLACEHOLDER)}.map({_SHOWN_FIRST}))]"
+            assert tab.run(shown_first) == [f'"{words("all")}"'], page
             untold = "[...document.querySelectorAll('.kobra-card')].filter(card => !card.lastChild.textContent)"
             assert tab.run(f"{untold}.map(card => card.dataset.figure)") == [], page
             assert tab.faults == [], page
@@ -168,6 +175,48 @@ def test_without_payments_nothing_is_called_kept(tab: Tab, address: str) -> None
         show(tab, address, "outcomes", language)
         assert figures(tab)["kept_rate"] == ""
         assert said in tab.run("document.querySelector('[data-figure=kept_rate] .kobra-value').textContent")
+
+
+@chromium
+@pytest.mark.slow
+def test_what_is_too_little_or_not_asked_is_said_and_not_shown_as_a_rate(tab: Tab, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    asked = a_promise("1", "2026-02-12")
+    never_asked = answered("2", {}, productID=99, **on("2026-02-10"))
+    never_asked["checklist"] = []
+    bring(home, "few", [asked, never_asked])
+    with dashboard(home) as address:
+        show(tab, address, "outcomes")
+        by_product = table(tab, "by_product")
+        assert "No rate is counted over 30 or more here" in tab.text()
+        assert "there is nothing to compare with" in tab.text()
+        tab.wait(f"{tab.every('canvas.marks, svg.marks')}.length === 1")
+        assert tab.run("document.querySelectorAll('.kobra-change').length") == 0
+        assert tab.run("document.querySelectorAll('[data-table=by_product] .kobra-grey').length") == 2
+    assert [(row[0], row[1], row[4], row[6]) for row in by_product] == [
+        ("Debt collection", "1", "1", "500.00"),
+        ("Product 99", "1", "", ""),
+    ]
+
+
+@chromium
+@pytest.mark.slow
+def test_months_with_open_promises_are_set_back(tab: Tab, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    pay(home, "774", "2026-02-12")
+    bring(home, "months", [a_promise("4", "2026-02-12"), a_promise("5", "2026-03-12")])
+    with dashboard(home) as address:
+        show(tab, address, "promises")
+        assert [row[0] for row in table(tab, "cohorts")] == ["2026-03", "2026-02"]
+        grey = "[...document.querySelectorAll('[data-table=cohorts] tbody tr')].map(row => row.className)"
+        assert tab.run(grey) == ["kobra-grey", ""]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_codes_of_the_starting_set_and_reasons_are_said_in_words(language: str) -> None:
+    with (SEEDS / "answer_codes.csv").open(encoding="utf-8", newline="") as file:
+        codes = {row["code"] for row in csv.DictReader(file) if row["role"] != "contact_with"} | set(REJECTS)
+    assert [code for code in sorted(codes) if Words(language).of_code(code) == code.replace("_", " ")] == []
 
 
 @chromium
