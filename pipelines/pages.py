@@ -4,11 +4,12 @@ import gc
 import json
 import subprocess
 import sys
+from array import array
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -102,9 +103,18 @@ class _Columns:
 
     def _end_batch(self) -> None:
         columns = zip(*self._pending, strict=True)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, LINES, strict=True)]
+        arrays = [_array(column, field.type) for column, field in zip(columns, LINES, strict=True)]
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=LINES))
         self._pending.clear()
+
+
+def _array(column: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """What `pa.array` makes of a column of LINES, which imports all of pandas before it makes its first one."""
+    if kind == pa.int64():
+        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(array("q", column))])
+    builder = pa.lib.StringBuilder()
+    builder.append_values(column)
+    return builder.finish()
 
 
 def pages(segments: Iterable[Path]) -> Iterator[pa.Table | Page]:
