@@ -154,7 +154,8 @@ insert into wide_state.signatures
 delete from wide_state.signatures where signature not in (select signature from wide_state.visits);
 """
 
-# One row per visit and column. Several answers are rare: only theirs are put in order.
+# One row per visit and column, of a span of visits: so few that they stay in memory. Several answers are rare: only
+# theirs are put in order.
 _PLACED = f"""
 create or replace temp table wide_placed as
     select v, place, question_pos, answer_pos, {
@@ -163,7 +164,7 @@ create or replace temp table wide_placed as
     from temp.wide_cells
     join temp.wide_visits using (v)
     join temp.wide_form_places using (product_id, form_id)
-    where product_id = PRODUCT and coalesce({
+    where WHICH and coalesce({
     ", ".join(f"case when type = '{kind}' then {name}::varchar end" for kind, name in _VALUE.items())
 }) is not null;
 
@@ -517,16 +518,11 @@ def _comment(connection: "DuckDBPyConnection", table: _Wide) -> None:
 
 def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
     """Add the rows of the visits at hand, a bounded number of cells at a time."""
-    connection.execute(_PLACED.replace("PRODUCT", str(table.product_id)))
-    last = connection.execute("select coalesce(max(v), 0) from temp.wide_visits").fetchone()
-    assert last is not None
     columns = [*map(_quoted, LEADING), *(_quoted(str(question.column)) for question in table.questions)]
-    step = max(1000, _CELLS_AT_ONCE // len(columns))
-    for first in range(1, last[0] + 1, step):
-        span = f"v between {first} and {first + step - 1}"
-        found = connection.execute(
-            f"select distinct place from temp.wide_placed where {span} order by all"
-        ).fetchall()
+    for first, last in _spans(connection, table, max(1000, _CELLS_AT_ONCE // len(columns))):
+        span = f"product_id = {table.product_id} and v between {first} and {last}"
+        connection.execute(_PLACED.replace("WHICH", span))
+        found = connection.execute("select distinct place from temp.wide_placed order by all").fetchall()
         places = [place for (place,) in found]  # rare questions cost nothing where nobody asked them
         pivoted = "".join(
             f", any_value({_VALUE[table.questions[place].type]}) filter (place = {place}) as p{place}"
@@ -536,13 +532,25 @@ def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
         connection.execute(
             f"""
             insert into wide.{table.name} ({", ".join(filled)})
-                with answered as (select v{pivoted} from temp.wide_placed where {span} group by v)
+                with answered as (select v{pivoted} from temp.wide_placed group by v)
                 select {", ".join(f"m.{name}" for name in LEADING)}{"".join(f", p{place}" for place in places)}
-                from temp.wide_visits join marts.visits as m using (source, visit_id) left join answered using (v)
-                where wide_visits.product_id = ? and {span}
-            """,
-            [table.product_id],
+                from (from temp.wide_visits where {span}) join marts.visits as m using (source, visit_id)
+                left join answered using (v)
+            """
         )
+
+
+def _spans(connection: "DuckDBPyConnection", table: _Wide, step: int) -> list[tuple[int, int]]:
+    """First and last of the visits at hand, `step` of them at a time."""
+    return connection.execute(
+        """
+        with numbered as (
+            select v, (row_number() over (order by v) - 1) // ? as span from temp.wide_visits where product_id = ?
+        )
+        select min(v), max(v) from numbered group by span order by all
+        """,
+        [step, table.product_id],
+    ).fetchall()
 
 
 def _quoted(name: str) -> str:
