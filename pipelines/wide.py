@@ -6,8 +6,8 @@ without text goes by its id. Names and positions that a column once had stay wit
 
 What a build has to know about all visits, in order to look at nothing but the changed ones, is in `wide_state`: for
 every visit a signature, the sum of hashes of its questions with their kinds of answers, and once for every signature
-what it stands for. Visits in their hundred thousands share a few dozen of them. A form, one spelling of a question and
-its answer's name, goes by its hash, too: texts are looked up once a form and not once an answer.
+what it stands for. Visits in their hundred thousands share a few dozen of them. A form, one spelling of a question
+and its answer's name, goes by its hash, too: texts are looked up once a form and not once an answer.
 """
 
 import re
