@@ -46,7 +46,7 @@ def build(home: Path, *, full: bool) -> None:
     flags = [
         *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
         *("--target-path", str(target), "--log-path", str(target)),
-        *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check"),
+        *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check", "--no-write-json"),
         "--no-send-anonymous-usage-stats",
         *("--exclude-resource-type", "unit_test"),
         *(["--full-refresh"] if full else []),

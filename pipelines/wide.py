@@ -6,7 +6,8 @@ without text goes by its id. Names and positions that a column once had stay wit
 
 What a build has to know about all visits, in order to look at nothing but the changed ones, is in `wide_state`: for
 every visit a signature, the sum of hashes of its questions with their kinds of answers, and once for every signature
-what it stands for. Visits in their hundred thousands share a few dozen of them.
+what it stands for. Visits in their hundred thousands share a few dozen of them. A form, one spelling of a question
+and its answer's name, goes by its hash, too: texts are looked up once a form and not once an answer.
 """
 
 import re
@@ -46,7 +47,7 @@ _VALUE = {
     Type.TIME: "value_time",
 }  # fmt: skip
 
-_TEMPORARY = "visits asked cells seen products places form_places placed several joined".split()
+_TEMPORARY = "visits cells seen products places form_places placed several joined".split()
 
 _TABLES = """
 create schema if not exists wide;
@@ -63,11 +64,11 @@ create table if not exists wide_state.visits (
     source varchar, visit_id varchar, product_id integer, signature hugeint
 );
 create table if not exists wide_state.forms (
-    form_id integer, question_key varchar, answer_key varchar, question_id varchar, question_name varchar,
+    form_id ubigint, question_key varchar, answer_key varchar, question_id varchar, question_name varchar,
     answer_name varchar
 );
 create table if not exists wide_state.signatures (
-    signature hugeint, form_id integer, question_pos bigint, answer_pos bigint, kinds usmallint
+    signature hugeint, form_id ubigint, question_pos bigint, answer_pos bigint, kinds usmallint
 );
 """
 _COMMENTS = """
@@ -84,9 +85,9 @@ create or replace temp table wide_visits as
     select row_number() over (order by start_local, source, visit_id)::integer as v, source, visit_id, product_id
     from kobra.visits where product_id is not null and WHICH;
 
-create or replace temp table wide_asked as
+create or replace temp table wide_cells as
     with asked as (
-        select v, question_pos, question_id, question_name
+        select v, question_pos, hash(question_id, question_name) as question
         from kobra.questions join temp.wide_visits using (source, visit_id)
     ),
     answered as (
@@ -94,7 +95,7 @@ create or replace temp table wide_asked as
             value_time
         from kobra.answers join temp.wide_visits using (source, visit_id)
     )
-    select v, question_pos, coalesce(answer_pos, 0) as answer_pos, question_id, question_name, answer_name, value,
+    select v, question_pos, coalesce(answer_pos, 0) as answer_pos, hash(question, answer_name) as form_id, value,
         value_bool, value_number, value_date, value_time,
         case
             when answer_pos is null or (value is null and answer_type_id is null) then 0
@@ -108,30 +109,18 @@ create or replace temp table wide_asked as
     from asked left join answered using (v, question_pos);
 
 insert into wide_state.forms
-    with met as (select distinct question_id, question_name, answer_name from temp.wide_asked),
-    strange as (
-        select met.* from met left join wide_state.forms as known
-            on met.question_id is not distinct from known.question_id
-            and met.question_name is not distinct from known.question_name
-            and met.answer_name is not distinct from known.answer_name
-        where known.form_id is null
+    with strange as (
+        select form_id, unnest(any_value(struct_pack(v, question_pos, answer_pos)))
+        from temp.wide_cells anti join wide_state.forms using (form_id) group by form_id
     )
-    select (select coalesce(max(form_id), 0) from wide_state.forms)
-            + row_number() over (order by question_id, question_name, answer_name),
+    select form_id,
         -- a normalised text has no '#', so an id is never taken for one
         coalesce(nullif(kobra.normalised_text(question_name), ''), '#' || coalesce(question_id, '')),
         coalesce(kobra.normalised_text(answer_name), ''),
         question_id, question_name, answer_name
-    from strange;
-
-create or replace temp table wide_cells as
-    select v, form_id, question_pos, answer_pos, kinds, value, value_bool, value_number, value_date, value_time
-    from temp.wide_asked as a join wide_state.forms as f
-        on a.question_id is not distinct from f.question_id
-        and a.question_name is not distinct from f.question_name
-        and a.answer_name is not distinct from f.answer_name;
-
-drop table temp.wide_asked;
+    from strange join temp.wide_visits using (v)
+    join kobra.questions using (source, visit_id, question_pos)
+    left join kobra.answers using (source, visit_id, question_pos, answer_pos);
 """
 
 _REMEMBER = """
@@ -155,7 +144,8 @@ insert into wide_state.signatures
 delete from wide_state.signatures where signature not in (select signature from wide_state.visits);
 """
 
-# One row per visit and column. Several answers are rare: only theirs are put in order.
+# One row per visit and column, of a span of visits: so few that they stay in memory. Several answers are rare: only
+# theirs are put in order.
 _PLACED = f"""
 create or replace temp table wide_placed as
     select v, place, question_pos, answer_pos, {
@@ -164,7 +154,7 @@ create or replace temp table wide_placed as
     from temp.wide_cells
     join temp.wide_visits using (v)
     join temp.wide_form_places using (product_id, form_id)
-    where product_id = PRODUCT and coalesce({
+    where WHICH and coalesce({
     ", ".join(f"case when type = '{kind}' then {name}::varchar end" for kind, name in _VALUE.items())
 }) is not null;
 
@@ -513,16 +503,11 @@ def _comment(connection: "DuckDBPyConnection", table: _Wide) -> None:
 
 def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
     """Add the rows of the visits at hand, a bounded number of cells at a time."""
-    connection.execute(_PLACED.replace("PRODUCT", str(table.product_id)))
-    last = connection.execute("select coalesce(max(v), 0) from temp.wide_visits").fetchone()
-    assert last is not None
     columns = [*map(quoting.name, LEADING), *(quoting.name(str(question.column)) for question in table.questions)]
-    step = max(1000, _CELLS_AT_ONCE // len(columns))
-    for first in range(1, last[0] + 1, step):
-        span = f"v between {first} and {first + step - 1}"
-        found = connection.execute(
-            f"select distinct place from temp.wide_placed where {span} order by all"
-        ).fetchall()
+    for first, last in _spans(connection, table, max(1000, _CELLS_AT_ONCE // len(columns))):
+        span = f"product_id = {table.product_id} and v between {first} and {last}"
+        connection.execute(_PLACED.replace("WHICH", span))
+        found = connection.execute("select distinct place from temp.wide_placed order by all").fetchall()
         places = [place for (place,) in found]  # rare questions cost nothing where nobody asked them
         pivoted = "".join(
             f", any_value({_VALUE[table.questions[place].type]}) filter (place = {place}) as p{place}"
@@ -532,10 +517,22 @@ def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
         connection.execute(
             f"""
             insert into wide.{table.name} ({", ".join(filled)})
-                with answered as (select v{pivoted} from temp.wide_placed where {span} group by v)
+                with answered as (select v{pivoted} from temp.wide_placed group by v)
                 select {", ".join(f"m.{name}" for name in LEADING)}{"".join(f", p{place}" for place in places)}
-                from temp.wide_visits join marts.visits as m using (source, visit_id) left join answered using (v)
-                where wide_visits.product_id = ? and {span}
-            """,
-            [table.product_id],
+                from (from temp.wide_visits where {span}) join marts.visits as m using (source, visit_id)
+                left join answered using (v)
+            """
         )
+
+
+def _spans(connection: "DuckDBPyConnection", table: _Wide, step: int) -> list[tuple[int, int]]:
+    """First and last of the visits at hand, `step` of them at a time."""
+    return connection.execute(
+        """
+        with numbered as (
+            select v, (row_number() over (order by v) - 1) // ? as span from temp.wide_visits where product_id = ?
+        )
+        select min(v), max(v) from numbered group by span order by all
+        """,
+        [step, table.product_id],
+    ).fetchall()

@@ -16,6 +16,16 @@
     )
 {%- endmacro %}
 
+{# Every key in these columns that a changed visit was or is part of. #}
+{% macro touched_keys(columns) -%}
+select {{ columns | join(', ') }}
+from {{ ref('touched_visits') }}
+union
+select {{ columns | join(', ') }}
+from {{ ref('visits') }} as visits
+where {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
+{%- endmacro %}
+
 {% macro get_incremental_touched_sql(arguments) %}
     {%- set target = arguments['target_relation'] -%}
     {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}

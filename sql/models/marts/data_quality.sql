@@ -23,11 +23,11 @@ answers as (
     select
         visits.source,
         visits.local_date,
-        sum(roles.answers_unparsed) as failed,
-        sum(roles.answers_tested) as tested
+        sum(checklists.answers_unparsed) as failed,
+        sum(checklists.answers_tested) as tested
     from {{ ref('visits') }} as visits
-    inner join {{ ref('visit_roles') }} as roles
-        on roles.source = visits.source and roles.visit_id = visits.visit_id
+    inner join {{ ref('visit_checklists') }} as checklists
+        on checklists.source = visits.source and checklists.visit_id = visits.visit_id
     {{ only_touched('visits', ref('touched_days'), ['source', 'local_date']) }}
     group by visits.source, visits.local_date
 ),

@@ -50,8 +50,7 @@ clocks as (
 -- moves the time forward by the length of the gap.
 candidates as (
     select
-        visits.source,
-        visits.visit_id,
+        visits.*,
         {% for side in ['start', 'end'] %}
         {{ minus_seconds('visits.' ~ side ~ '_local', side ~ '_clock.offset_before') }} as {{ side }}_before,
         {{ minus_seconds('visits.' ~ side ~ '_local', side ~ '_clock.offset_after') }} as {{ side }}_after,
@@ -88,10 +87,7 @@ started as (
 
 instants as (
     select
-        source,
-        visit_id,
-        start_ambiguous,
-        start_in_gap,
+        *,
         {{ instant('start_utc') }} as start_at,
         {{ instant("""case
             when end_before_is_real and end_after_is_real then
@@ -112,10 +108,6 @@ codes as (
 coded as (
     select
         visits.*,
-        instants.start_at,
-        instants.end_at,
-        instants.start_ambiguous,
-        instants.start_in_gap,
         {% for role in roles() %}
         roles.{{ role }},
         {% endfor %}
@@ -123,8 +115,7 @@ coded as (
         method_codes.code as payment_method_code,
         coalesce(label_codes.code, tag_codes.code) as outcome,
         validation_codes.code as validation_code
-    from visits
-    inner join instants on instants.source = visits.source and instants.visit_id = visits.visit_id
+    from instants as visits
     left join roles on roles.source = visits.source and roles.visit_id = visits.visit_id
     {% for alias, role, text in [
         ('with_codes', 'contact_with', 'roles.contact_with'),
@@ -149,9 +140,10 @@ select
     content_hash,
     {{ not_blank('account_id') }} as account_id,
     agent_id,
+    -- A name is normalised only where there is no id: it costs more than the rest of the row.
     coalesce(
         {{ not_blank('agent_id') }},
-        'name:' || nullif({{ normalised_text('agent_name') }}, '')
+        'name:' || nullif({{ normalised_text("case when " ~ not_blank('agent_id') ~ " is null then agent_name end") }}, '')
     ) as agent_key,
     product_id,
 

@@ -1,30 +1,48 @@
--- One row per (checklist, form_id): how often the visits of this checklist are asked this, and how often they answer.
+-- One row per (checklist, question_pos, answer_pos): what the visits of this checklist are asked, and whether they
+-- answer. A question without answers has one row, at answer_pos 0.
 {{ config(materialized='incremental', incremental_strategy='append') }}
-with roles as (
+{%- set visit = ['source', 'visit_id'] %}
+with visits as (
     select source, visit_id, checklist
-    from {{ ref('visit_roles') }} as roles
-    {{ only_touched('roles', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ ref('visit_checklists') }} as visits
+    {{ only_touched('visits', ref('touched_visits'), visit) }}
 ),
 
 examples as (
     select checklist, min(source) as source, {{ first_by('visit_id', 'source') }} as visit_id
-    from roles
+    from visits
     {% if is_incremental() %}
     where checklist not in (select checklist from {{ this }})
     {% endif %}
     group by checklist
 ),
 
-asked as (
-    {{ checklist_rows(ref('touched_visits'), 'examples') }}
+questions as (
+    select * from {{ source('kobra', 'questions') }} as questions where {{ is_in('questions', 'examples', visit) }}
+),
+
+answers as (
+    select * from {{ source('kobra', 'answers') }} as answers where {{ is_in('answers', 'examples', visit) }}
 )
 
 select
     examples.checklist,
-    forms.form_id,
-    count(*) as asked,
-    count(asked.value) as answered
-from asked
-inner join examples on examples.source = asked.source and examples.visit_id = asked.visit_id
-inner join {{ ref('question_forms') }} as forms on {{ is_of_form('asked', 'forms') }}
-group by examples.checklist, forms.form_id
+    questions.question_pos,
+    coalesce(answers.answer_pos, 0) as answer_pos,
+    examples.source,
+    visits.product_id,
+    questions.question_id,
+    questions.question_name,
+    answers.answer_name,
+    answers.answer_type_id,
+    answers.source is not null as has_answer,
+    answers.value is not null as is_answered
+from examples
+inner join {{ source('kobra', 'visits') }} as visits
+    on visits.source = examples.source and visits.visit_id = examples.visit_id
+inner join questions on questions.source = examples.source and questions.visit_id = examples.visit_id
+left join answers
+    on
+        answers.source = questions.source
+        and answers.visit_id = questions.visit_id
+        and answers.question_pos = questions.question_pos

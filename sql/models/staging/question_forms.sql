@@ -2,11 +2,7 @@
 -- role that the mapping gives it. `form_id` is ours. A question without answers is a form of its own (`has_answer`).
 {{ config(materialized='incremental', incremental_strategy='append') }}
 {%- set form = ['source', 'product_id', 'question_id', 'question_name', 'answer_name', 'answer_type_id', 'has_answer'] %}
-with asked as (
-    {{ checklist_rows(ref('touched_visits')) }}
-),
-
-seen as (
+with seen as (
     select distinct
         source,
         product_id,
@@ -15,7 +11,7 @@ seen as (
         answer_name,
         answer_type_id,
         has_answer
-    from asked
+    from {{ ref('checklists') }}
 ),
 
 forms as (

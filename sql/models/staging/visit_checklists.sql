@@ -1,0 +1,39 @@
+-- One row per (source, visit_id) with a checklist: which one, and how many answers did not read as their type. Visits of
+-- one `checklist` were asked the same questions and left the same ones open: there are few of those, see `checklists`.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'visit_id'],
+    meta={'touched': 'touched_visits'},
+) }}
+with asked as (
+    select
+        source,
+        visit_id,
+        {{ bag_hash(['question_pos', 'question_id', 'question_name']) }} as asked
+    from {{ source('kobra', 'questions') }} as questions
+    {{ only_touched('questions', ref('touched_visits'), ['source', 'visit_id']) }}
+    group by source, visit_id
+),
+
+answered as (
+    select
+        source,
+        visit_id,
+        {{ bag_hash(['question_pos', 'answer_pos', 'answer_name', 'answer_type_id', 'value is null']) }} as answered,
+        count(parse_ok) as answers_tested,
+        count(*) filter (where not parse_ok) as answers_unparsed
+    from {{ source('kobra', 'answers') }} as answers
+    {{ only_touched('answers', ref('touched_visits'), ['source', 'visit_id']) }}
+    group by source, visit_id
+)
+
+select
+    visits.source,
+    visits.visit_id,
+    {{ row_hash(['visits.source', 'visits.product_id', 'asked.asked', 'answered.answered']) }} as checklist,
+    coalesce(answered.answers_tested, 0) as answers_tested,
+    coalesce(answered.answers_unparsed, 0) as answers_unparsed
+from {{ source('kobra', 'visits') }} as visits
+inner join asked on asked.source = visits.source and asked.visit_id = visits.visit_id
+left join answered on answered.source = visits.source and answered.visit_id = visits.visit_id
