@@ -36,7 +36,7 @@ def _(low95, mo, ratio, warehouse):
         order by at_least desc, agent_key
     """).df()
     print(ranking.head(10).to_string(index=False))
-    mo.vstack([mo.md("## Ranking"), ranking])
+    mo.vstack([mo.md("## Ranking"), ranking.round(3)])
     return (ranking,)
 
 
@@ -46,7 +46,7 @@ def _(alt, mo, ranking):
         alt.Chart(alt.Data(values=ranking.head(20).to_dict(orient="records")))
         .mark_rule(strokeWidth=4)
         .encode(
-            y=alt.Y("agent_name:N", sort=None, title=None),
+            y=alt.Y("agent_name:N", sort=None, title=None, axis=alt.Axis(labelLimit=0)),
             x=alt.X(
                 "at_least:Q", title="productive visits: from the 95 % bound to the rate", axis=alt.Axis(format=".0%")
             ),
@@ -70,7 +70,7 @@ def _(mo, ratio, warehouse):
         from agent_days group by 1 order by 1
     """).df()
     print(days.to_string(index=False))
-    mo.vstack([mo.md("## Where the day goes"), days])
+    mo.vstack([mo.md("## Where the day goes"), days.round(3)])
     return
 
 
@@ -83,7 +83,7 @@ def _(mo, ratio, warehouse):
         from data_quality group by 1 order by share desc nulls last, 1
     """).df()
     print(flags.to_string(index=False))
-    mo.vstack([mo.md("## What is odd"), flags])
+    mo.vstack([mo.md("## What is odd"), flags.round(4)])
     return
 
 

@@ -60,7 +60,7 @@ def _(mo, warehouse):
         order by promises desc, v.agent_name limit 10
     """).df()
     print(joined.to_string(index=False))
-    mo.vstack([mo.md("## Joins"), joined])
+    mo.vstack([mo.md("## Joins"), joined.round(3)])
     return
 
 

@@ -36,7 +36,7 @@ def _(low95, ratio, warehouse):
         from weeks order by product_id, week
     """).df()
     print(weeks.to_string(index=False))
-    weeks
+    weeks.round({"contact_rate": 3, "low": 3, "high": 3})
     return (weeks,)
 
 
@@ -46,8 +46,11 @@ def _(alt, mo, weeks):
         {**row, "week": row["week"].date().isoformat()}
         for row in weeks[weeks["contact_known"] > 0].to_dict(orient="records")
     ]
-    base = alt.Chart(alt.Data(values=points)).encode(x=alt.X("week:O", title=None), color=alt.Color("product_id:N"))
-    whiskers = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", axis=alt.Axis(format=".0%")), y2="high:Q")
+    base = alt.Chart(alt.Data(values=points), width=alt.Step(18)).encode(
+        x=alt.X("week:O", title=None), xOffset="product_id:N", color=alt.Color("product_id:N")
+    )
+    rate = alt.Y("low:Q", axis=alt.Axis(format=".0%"), title="contact rate")
+    whiskers = base.mark_rule(strokeWidth=2).encode(y=rate, y2="high:Q")
     marks = base.mark_point(filled=True, size=70).encode(
         y="contact_rate:Q", tooltip=["week:O", "product_id:N", "contacts:Q", "contact_known:Q"]
     )
@@ -69,7 +72,7 @@ def _(mo, ratio, warehouse):
         group by 1 order by contacts desc
     """).df()
     print(by_class.to_string(index=False))
-    mo.vstack([mo.md("## Promises, by who was met"), by_class])
+    mo.vstack([mo.md("## Promises, by who was met"), by_class.round(3)])
     return
 
 
@@ -83,7 +86,7 @@ def _(mo, ratio, warehouse):
         from account_episodes group by 1 order by 1
     """).df()
     print(resolved.to_string(index=False))
-    mo.vstack([mo.md("## First-visit resolution"), resolved])
+    mo.vstack([mo.md("## First-visit resolution"), resolved.round(3)])
     return
 
 
