@@ -262,17 +262,22 @@ def _wal(database: Path) -> Path:
 
 
 def _received(connection: "DuckDBPyConnection", parts: Iterable["Table | Page"]) -> Iterator[tuple[int, "Page"]]:
-    """Pages by number, when all their deliveries are in the inbox."""
+    """Pages by number, when all their deliveries are in the inbox.
+
+    As long as segments are read, DuckDB leaves one processor to the process that reads: it is what a load waits for.
+    """
     from pipelines import flatten  # noqa: PLC0415
     from pipelines.pages import Page  # noqa: PLC0415
 
     number = 0
+    connection.execute(f"set threads = {max(1, len(os.sched_getaffinity(0)) - 1)}")
     for part in parts:
         if isinstance(part, Page):
             yield number, part
             number += 1
         else:
             flatten.receive(connection, number, part)
+    connection.execute("reset threads")
 
 
 @contextmanager
