@@ -160,6 +160,7 @@ class Hook:
             self._end(visit, refused.answer)
         except Exception:  # the outermost edge
             log.exception("unexpected")
+            self._metrics.count(UNEXPECTED.code)
             self._end(visit, UNEXPECTED)
 
     def lose(self, visit: Visit) -> None:

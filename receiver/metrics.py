@@ -12,9 +12,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from receiver import landing
+from receiver.judge import FAULTS
 
 _SYNC_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_OUTCOMES = (
+    *("stored", *FAULTS, "not_stored", "disconnected", "unexpected"),
+    *("unauthorized", "too_large", "encoded", "overloaded", "method_not_allowed"),
+)
+_REASONS = ("too_slow", "evicted")
 
 
 class Metrics:
@@ -29,6 +35,11 @@ class Metrics:
         self._hang_ups = Counter(
             "kobra_hang_ups", "Connections that the receiver ended, by reason.", ["reason"], registry=own
         )
+        # From 0 on: what first appears as 1 is, to Prometheus, no increase.
+        for outcome in _OUTCOMES:
+            deliveries.labels(outcome)
+        for reason in _REASONS:
+            self._hang_ups.labels(reason)
         self.received_bytes = Counter("kobra_received_bytes", "Bytes of bodies stored.", registry=own)
         self.sync_seconds = Histogram(
             "kobra_sync_seconds", "Seconds to write and sync a batch.", buckets=_SYNC_SECONDS, registry=own
