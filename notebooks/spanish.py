@@ -23,7 +23,7 @@ DEFINITIONS = {
         "Kilómetros en línea recta entre visitas; sin dato si no se conoce ningún tramo.",
     "How many failed.": "Cuántas fallaron.",
     "How many could be tested.": "Cuántas se pudieron probar.",
-    "Valid promises that fall due.": "Promesas válidas que vencen.",
+    "Valid promises for a date in the month.": "Promesas válidas para una fecha del mes.",
     "settled_paid_capped_amount / settled_promised_amount.": "pagado / prometido, hasta el monto de cada promesa.",
     "Sum of the known amounts of all due.": "Suma de los montos conocidos de todas las que vencen.",
     "Promises kept.": "Promesas cumplidas.",

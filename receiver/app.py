@@ -73,6 +73,7 @@ def _operations(settings: Settings, hook: Hook, metrics: Metrics, landing: Landi
             free_floor=settings.free_floor(),
             max_age_s=settings.segment_max_age_s,
         )
+        await hook.commits.tried()
         yield {"door": _door(settings, metrics), "hook": hook}
         await hook.commits.close()
 

@@ -67,6 +67,7 @@ class Commits:
         self._look_at = 0.0
         self.trouble: str | None = "not_tried"
         """Why storing does not work at present, as a code; None when it does."""
+        self._tried: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = Thread(target=self._run, name="commits", daemon=True)
         self._thread.start()
@@ -77,6 +78,10 @@ class Commits:
         if not self._busy:
             self._gather()
         self._waiting.add(delivery, outcome, done)
+
+    async def tried(self) -> None:
+        """Wait until it is known whether the disk takes data."""
+        await self._tried
 
     def why_not_ready(self) -> str | None:
         """Why nothing can be stored now, as a code; None when it can."""
@@ -162,6 +167,7 @@ class Commits:
             self._note_failure(why)
         else:
             self.trouble = None
+        self._loop.call_soon_threadsafe(self._tried.set_result, None)
 
     def _store(self, batch: Batch) -> Exception | None:
         try:

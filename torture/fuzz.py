@@ -34,10 +34,10 @@ def _read(folder: Path, seconds: int, *mutant: str) -> tuple[Trial, int]:
     said = done.stdout.decode(errors="replace")
     tried = re.search(r"^Done (\d+) runs", said, re.M)
     trial = Trial()
-    trial.expect(done.returncode == 0 and tried is not None, _last_error(said))
+    trial.expect(done.returncode == 0 and tried is not None, _last_error(said) or f"it ended with {done.returncode}")
     return trial, int(tried[1]) if tried else 0
 
 
 def _last_error(said: str) -> str:
-    errors = re.findall(r"^\w*Error: .*|^==\d+==ERROR: .*", said, re.M)
-    return errors[-1][:100] if errors else "it ended without a word"
+    errors = re.findall(r"^\w*(?:Error|Exception|Exit|Interrupt)\b.*|^==\d+== ?(?:ERROR|libFuzzer)\b.*", said, re.M)
+    return errors[-1][:100] if errors else ""
