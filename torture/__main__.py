@@ -43,7 +43,7 @@ PROOFS = (
     Proof("backlog", backlog.prove, 1_000_000, 1_000_000),
     Proof("disk-full-building", full_disk.prove, 12, 6),
     Proof("load-kills", suites.prove_kills, 60, 2),
-    Proof("order", suites.prove_order, 2000, 20),
+    Proof("order", suites.prove_order, 300, 20),
     Proof("marts", suites.prove_marts, 30, 1),
     Proof("drift", suites.prove_drift, 1, 1),
     Proof("poison", suites.prove_poison, 1, 1),

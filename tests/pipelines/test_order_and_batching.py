@@ -18,7 +18,8 @@ from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 from pipelines import flatten, pages, warehouse
 from receiver import landing
 
-EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None  # 2000 for a long look
+EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None
+"""Streams, each of seven histories on average: 300 for a long look."""
 MOMENTS = [NOON + timedelta(microseconds=step) for step in (0, 1, 2, 999, 1000, 60_000_000)]
 WORDS = ("Titular", "Sí", "", "Ñandú 👍", "a/b")
 answer_lists = st.lists(st.lists(st.sampled_from(WORDS), max_size=2), max_size=3)
