@@ -18,8 +18,9 @@ def prove_kills(times: int, folder: Path) -> Row:
 
 def prove_order(times: int, folder: Path) -> Row:
     """Streams of versions, drawn at random."""
-    return _row("any order, batching, resends", f"{times} random streams of 2 to 12 histories", folder, {"KOBRA_EXAMPLES": times},
-                "tests/pipelines/test_order_and_batching.py", "tests/pipelines/test_versions.py")  # fmt: skip
+    return _row("any order, batching, resends", f"{times} random streams of 2 to 12 histories", folder,
+                {"KOBRA_EXAMPLES": times}, "tests/pipelines/test_order_and_batching.py",
+                "tests/pipelines/test_versions.py")  # fmt: skip
 
 
 def prove_marts(times: int, folder: Path) -> Row:
