@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from benchmarks import table
 from benchmarks.load import store
 from benchmarks.load.contestants import fresh
-from benchmarks.processes import in_a_process, report
+from benchmarks.processes import in_a_process, peak_gib, report
 from benchmarks.table import Row, verdict
 
 OF_LOAD = 0.5
@@ -75,9 +75,10 @@ def first(home: str) -> None:
         began = time.perf_counter()
         warehouse.load()
         load_s = time.perf_counter() - began
+        loading = peak_gib()
         built = _build(warehouse, Loaded())
         warehouse.publish()
-    report(json.dumps([load_s, *built]))
+    report(json.dumps([load_s, *built]), max(loading, peak_gib(alone=True)))
 
 
 def _later(size: int) -> Built:

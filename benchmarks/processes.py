@@ -32,9 +32,15 @@ def in_a_process(*arguments: str) -> Run:
     return Run(told, wall, peak)
 
 
-def report(told: object) -> None:
+def report(told: object, peak: float | None = None) -> None:
     """In a process of its own: say something to the one that waits for it."""
-    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / (
-        1 << 20
-    )
-    print(json.dumps([str(told), peak]))
+    print(json.dumps([str(told), peak_gib() if peak is None else peak]))
+
+
+def peak_gib(*, alone: bool = False) -> float:
+    """Most memory that this process had, and the largest of those that it started.
+
+    To the system a new process once had what the one that starts it has: when that is large, ask for it alone.
+    """
+    whose = (resource.RUSAGE_SELF,) if alone else (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(who).ru_maxrss for who in whose) / (1 << 20)

@@ -29,7 +29,9 @@ def prove(seconds: int, folder: Path) -> Row:
 def _read(folder: Path, seconds: int, *mutant: str) -> tuple[Trial, int]:
     """What was found, and after how many files."""
     folder.mkdir()
-    command = [sys.executable, "-m", "torture.fuzz_target", str(folder), str(seconds), *mutant]
+    target = [sys.executable, "-m", "torture.fuzz_target", str(folder), str(seconds), *mutant]
+    # By way of a shell: libFuzzer takes for the target's own memory what the process had that started it.
+    command = ["sh", "-c", '"$@"; exit $?', "sh", *target]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     said = done.stdout.decode(errors="replace")
     tried = re.search(r"^Done (\d+) runs", said, re.M)
