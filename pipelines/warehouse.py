@@ -270,7 +270,7 @@ def _received(connection: "DuckDBPyConnection", parts: Iterable["Table | Page"])
     from pipelines.pages import Page  # noqa: PLC0415
 
     number = 0
-    connection.execute(f"set threads = {max(1, len(os.sched_getaffinity(0)) - 1)}")
+    connection.execute(f"set threads = {max(1, (os.cpu_count() or 1) - 1)}")
     for part in parts:
         if isinstance(part, Page):
             yield number, part
