@@ -90,13 +90,14 @@ def show(home: Path, count: int) -> int:
         print(f"kobra: {home} is there already and no demo made it: go to another folder", file=sys.stderr)
         return 2
     key = os.urandom(16).hex()
+    as_of = _last_day(count)
     began = time.perf_counter()
     with _receiver(home, key) as url:
         answers = post(url, key, count, seed=1)
     sent = time.perf_counter()
     warehouse = Warehouse(home)
     with warehouse.lock():
-        loaded = marts.run(warehouse, lambda _: None, as_of=_last_day(count))
+        loaded = marts.run(warehouse, lambda _: None, as_of=as_of)
     done = time.perf_counter()
     kept = ", ".join(f"{number} answered {status}" for status, number in sorted(answers.items()))
     print(f"Sent {count} deliveries over HTTP in {sent - began:.1f} s: {kept}.")
