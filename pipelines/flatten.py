@@ -136,29 +136,33 @@ create table page.contents as
         from kobra.visit_versions semi join page.touched using (source, visit_id)
         anti join page.parsed using (source, visit_id, content_hash)
     ),
+    described as (
+        select contents.*, finished, cancelled, end_local, coalesce(in_page, false) as in_page
+        from contents left join facts using (source, visit_id, content_hash)
+    ),
+    visits as (select source, visit_id, count(*) as versions from contents group by all),
     ranked as (
-        select contents.*, finished, cancelled, end_local, coalesce(in_page, false) as in_page,
+        select *,
             row_number() over (
                 partition by source, visit_id
                 order by coalesce(finished, false) or coalesce(cancelled, false), end_local nulls first,
                     left(delivery_id, 18), content_hash
             ) as merit
-        from contents left join facts using (source, visit_id, content_hash)
+        from described join visits using (source, visit_id) where versions > 1
     ),
     arrived as (
-        select *,
+        select *, merit = versions as is_current,
             row_number() over arrival as version_no,
-            max(merit) over arrival as best_so_far,
-            merit = max(merit) over (partition by source, visit_id) as is_current
+            merit = max(merit) over arrival as was_current
         from ranked
         window arrival as (partition by source, visit_id order by left(delivery_id, 18), content_hash)
     )
-    select *, merit = best_so_far as was_current,
-        count(*) over (partition by source, visit_id) as versions,
-        lead(received_at) over (
-            partition by source, visit_id, merit = best_so_far order by version_no
-        ) as bettered_at
-    from arrived;
+    select * exclude (merit),
+        lead(received_at) over (partition by source, visit_id, was_current order by version_no) as bettered_at
+    from arrived
+    union all by name  -- nearly all visits have one content, and nothing to be sorted
+    select *, true as is_current, 1 as version_no, true as was_current
+    from described join visits using (source, visit_id) where versions = 1;
 
 create table page.current as
     select source, visit_id, content_hash, delivery_id, received_at, versions, segment, line, in_page
@@ -235,8 +239,7 @@ create view page.rewritten as
 
 create table page.stored as
     select v.* from kobra.visits as v
-    semi join page.current using (source, visit_id)
-    anti join page.rewritten using (source, visit_id);
+    semi join (from page.current anti join page.rewritten using (source, visit_id)) using (source, visit_id);
 
 create view page.visits as
     select {_columns(TABLES["visits"], _CURRENT | _SAME, "p.")}

@@ -327,19 +327,21 @@ class _Loads:
     def load(self, number: int, page: "Page", seen: Seen) -> Loaded:
         """Load the page of this number in the inbox, all of it or, as far as anybody may tell, nothing."""
         from pipelines import flatten  # noqa: PLC0415
-        from pipelines.source import kobra  # noqa: PLC0415
 
         for damage in page.damage:
             log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
-        with flatten.attached(self._connection, number, _taken(self._connection)):
+        with (
+            flatten.attached(self._connection, number, _taken(self._connection)),
+            ThreadPoolExecutor(max_workers=1) as beside,
+        ):
+            packed = beside.submit(self._pack, page)  # Python's work, while DuckDB does its own
             missing = flatten.compare(self._connection, is_clean=self._is_clean)
             if missing:
                 from pipelines.pages import lines_of  # noqa: PLC0415
 
                 flatten.receive_again(self._connection, number, lines_of(_read_again(seen, missing)))
             flatten.stage(self._connection, is_clean=self._is_clean)
-            self._pipeline.extract(kobra(page.segments, datetime.now(UTC), self._folder))
-            self._pipeline.normalize()
+            packed.result()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)
         self._connection.execute("checkpoint")  # else the log grows beside the file, and all in it stays in memory
@@ -351,6 +353,12 @@ class _Loads:
             len(page.segments),
             sum(taken.damaged for taken in page.segments),
         )
+
+    def _pack(self, page: "Page") -> None:
+        from pipelines.source import kobra  # noqa: PLC0415
+
+        self._pipeline.extract(kobra(page.segments, datetime.now(UTC), self._folder))
+        self._pipeline.normalize()
 
 
 def _cut_short(folder: Path) -> list[Path]:
