@@ -82,18 +82,19 @@ comment on table wide.products is
 
 _READ = f"""
 create or replace temp table wide_visits as
-    select row_number() over (order by start_local, source, visit_id)::integer as v, source, visit_id, product_id
-    from kobra.visits where product_id is not null and WHICH;
+    select row_number() over (order by start_local, source, visit_id)::integer as v, source, visit_id, product_id,
+        rowid as row_id
+    from marts.visits where product_id is not null and WHICH;
 
 create or replace temp table wide_cells as
     with asked as (
         select v, question_pos, hash(question_id, question_name) as question
-        from kobra.questions join temp.wide_visits using (source, visit_id)
+        from QUESTIONS join temp.wide_visits using (source, visit_id)
     ),
     answered as (
         select v, question_pos, answer_pos, answer_name, answer_type_id, value, value_bool, value_number, value_date,
             value_time
-        from kobra.answers join temp.wide_visits using (source, visit_id)
+        from ANSWERS join temp.wide_visits using (source, visit_id)
     )
     select v, question_pos, coalesce(answer_pos, 0) as answer_pos, hash(question, answer_name) as form_id, value,
         value_bool, value_number, value_date, value_time,
@@ -291,7 +292,7 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     which = "true" if touched is None else f"(source, visit_id) in (select source, visit_id from {touched})"
     connection.execute(f"delete from wide_state.visits where {which}")
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
-    _read(connection, which)
+    _read(connection, which, by_place=touched is not None)
     connection.execute(_REMEMBER)
     connection.execute(_SEEN.replace("KEEP", "true" if touched is None else _KEEP))
     connection.execute(_PRODUCTS.replace("PREFER", "" if touched is None else "any_value(table_name) is null,"))
@@ -312,15 +313,23 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     for table in again:
         _create(connection, table)
         if touched is not None:  # its type changed, or a question is gone: what is at hand is not all of it
-            _read(connection, f"product_id = {table.product_id}")
+            _read(connection, f"product_id = {table.product_id}", by_place=False)
         _fill(connection, table)
     for table in wanted:
         _comment(connection, table)
 
 
-def _read(connection: "DuckDBPyConnection", which: str) -> None:
-    """The visits in question as temp.wide_visits and all that was answered in them as temp.wide_cells."""
-    connection.execute(_READ.replace("WHICH", which))
+def _read(connection: "DuckDBPyConnection", which: str, *, by_place: bool) -> None:
+    """The visits in question as temp.wide_visits and all that was answered in them as temp.wide_cells.
+
+    `by_place`: they are few. Then only the keys of all others are looked at.
+    """
+    read = _READ.replace("WHICH", which)
+    for table in ("questions", "answers"):
+        places = f"select rowid from kobra.{table} semi join temp.wide_visits using (source, visit_id)"
+        rows = f"(from kobra.{table} where rowid in ({places}))" if by_place else f"kobra.{table}"
+        read = read.replace(table.upper(), rows)
+    connection.execute(read)
 
 
 def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
@@ -519,7 +528,7 @@ def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
             insert into wide.{table.name} ({", ".join(filled)})
                 with answered as (select v{pivoted} from temp.wide_placed group by v)
                 select {", ".join(f"m.{name}" for name in LEADING)}{"".join(f", p{place}" for place in places)}
-                from (from temp.wide_visits where {span}) join marts.visits as m using (source, visit_id)
+                from (from temp.wide_visits where {span}) as w join marts.visits as m on m.rowid = w.row_id
                 left join answered using (v)
             """
         )

@@ -1,10 +1,16 @@
 {# What the last loads touched is computed anew, nothing else. A model that is `incremental` by the strategy `touched`
    names in `meta.touched` the staging model that lists what is to be replaced, and in `unique_key` its key. #}
 
-{# The condition that keeps, in an incremental build, the rows of `alias` that were touched. #}
-{% macro only_touched(alias, relation, key, and_also=false) -%}
+{# The rows of a table; in an incremental build only those that were touched. Their keys are looked at first: by the
+   places that these give, the other columns are read only where there is something to be had. #}
+{% macro touched_rows(table, relation, key) -%}
     {%- if is_incremental() -%}
-    {{ 'and' if and_also else 'where' }} {{ is_in(alias, relation, key) }}
+    (
+        select * from {{ table }}
+        where rowid in (select _rows.rowid from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
+    )
+    {%- else -%}
+    {{ table }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -4,8 +4,7 @@
 {%- set visit = ['source', 'visit_id'] %}
 with visits as (
     select source, visit_id, checklist
-    from {{ ref('visit_checklists') }} as visits
-    {{ only_touched('visits', ref('touched_visits'), visit) }}
+    from {{ touched_rows(ref('visit_checklists'), ref('touched_visits'), visit) }} as visits
 ),
 
 examples as (
