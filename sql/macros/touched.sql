@@ -23,14 +23,15 @@
     )
 {%- endmacro %}
 
-{# Every key in these columns that a changed visit was or is part of. #}
+{# Every key in these columns that a changed visit was or is part of. None in a full build: there nothing asks. #}
 {% macro touched_keys(columns) -%}
 select {{ columns | join(', ') }}
 from {{ ref('touched_visits') }}
+where {{ not flags.FULL_REFRESH }}
 union
 select {{ columns | join(', ') }}
 from {{ ref('visits') }} as visits
-where {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
+where {{ not flags.FULL_REFRESH }} and {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
 {%- endmacro %}
 
 {% macro get_incremental_touched_sql(arguments) %}

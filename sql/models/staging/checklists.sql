@@ -2,14 +2,9 @@
 -- answer. A question without answers has one row, at answer_pos 0.
 {{ config(materialized='incremental', incremental_strategy='append') }}
 {%- set visit = ['source', 'visit_id'] %}
-with visits as (
-    select source, visit_id, checklist
-    from {{ touched_rows(ref('visit_checklists'), ref('touched_visits'), visit) }} as visits
-),
-
-examples as (
+with examples as (
     select checklist, min(source) as source, {{ first_by('visit_id', 'source') }} as visit_id
-    from visits
+    from {{ ref('visit_checklists') }}
     {% if is_incremental() %}
     where checklist not in (select checklist from {{ this }})
     {% endif %}

@@ -2,6 +2,7 @@
 -- moved), with its `state` where it is there; and one per place where it stood: at the end of that build and, after one
 -- that was cut short, where that had put it.
 {%- set visits = load_relation(this.incorporate(path={'schema': 'marts', 'identifier': 'visits'})) %}
+{%- set is_first = visits is none or flags.FULL_REFRESH %}
 {%- set state = ['source', 'visit_id', 'content_hash', 'delivery_id', 'versions', 'account_lat', 'account_lng'] %}
 with known as (
     select
@@ -24,7 +25,7 @@ loaded as (
 built as (
     select *
     from {{ source('meta', 'visits_built') }}
-    {% if visits is none or flags.FULL_REFRESH %} where false {% endif %}
+    {% if is_first %} where false {% endif %}
 ),
 
 changed as (
@@ -48,7 +49,7 @@ select
     account_id,
     local_date
 from changed
-{% if visits is not none %}
+{% if not is_first %}
 union
 select
     visits.source,
