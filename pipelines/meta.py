@@ -20,8 +20,7 @@ create table if not exists meta.build (
     made_as varchar, is_begun boolean
 );
 create table if not exists meta.visits_built (
-    source varchar, visit_id varchar, content_hash varchar, delivery_id varchar, versions bigint,
-    account_lat double, account_lng double, agent_key varchar, account_id varchar, local_date date
+    source varchar, visit_id varchar, state ubigint, agent_key varchar, account_id varchar, local_date date
 );
 create table if not exists meta.blanked (until timestamp with time zone);
 create table if not exists meta.runs (
@@ -40,14 +39,10 @@ where exists (
     where touched.source = built.source and touched.visit_id = built.visit_id
 );
 insert into meta.visits_built by name
-select v.source, v.visit_id, v.content_hash, v.delivery_id, v.versions, v.agent_key, v.account_id, v.local_date,
-    accounts.lat as account_lat, accounts.lng as account_lng
-from marts.visits as v
-left join staging.accounts_on_file as accounts using (source, account_id)
-where exists (
-    select 1 from staging.touched_visits as touched
-    where touched.source = v.source and touched.visit_id = v.visit_id
-);
+select source, visit_id, touched.state, v.agent_key, v.account_id, v.local_date
+from staging.touched_visits as touched
+inner join marts.visits as v using (source, visit_id)
+where touched.state is not null;
 commit;
 """
 
@@ -103,8 +98,9 @@ def is_cut_short(connection: "DuckDBPyConnection") -> bool:
 
 def begin(connection: "DuckDBPyConnection", *, is_full: bool) -> None:
     """Note that from here on tables may be neither as the last build left them nor as this one does."""
-    anew = ", made_as = null" if is_full else ""
-    connection.execute(f"update meta.build set is_begun = true{anew}")
+    connection.execute("update meta.build set is_begun = true" + ", made_as = null" * is_full)
+    if is_full:  # nothing that was built counts, nor the form in which it was noted
+        connection.execute("drop table meta.visits_built;" + _TABLES)
 
 
 def remember(connection: "DuckDBPyConnection") -> None:

@@ -49,6 +49,7 @@ def build(home: Path, *, full: bool) -> None:
         *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check", "--no-write-json"),
         "--no-send-anonymous-usage-stats",
         *("--exclude-resource-type", "unit_test"),
+        *("--vars", "tests_only_touched: true"),
         *(["--full-refresh"] if full else []),
     ]
     with _home(home):

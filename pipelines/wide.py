@@ -47,7 +47,7 @@ _VALUE = {
     Type.TIME: "value_time",
 }  # fmt: skip
 
-_TEMPORARY = "visits cells seen products places form_places placed several joined".split()
+_TEMPORARY = "visits cells signed seen products places form_places placed several joined".split()
 
 _TABLES = """
 create schema if not exists wide;
@@ -82,30 +82,29 @@ comment on table wide.products is
 
 _READ = f"""
 create or replace temp table wide_visits as
-    select row_number() over (order by start_local, source, visit_id)::integer as v, source, visit_id, product_id
-    from kobra.visits where product_id is not null and WHICH;
+    select row_number() over (order by start_local, source, visit_id)::integer as v, source, visit_id, product_id,
+        rowid as visit_row
+    from marts.visits where product_id is not null and WHICH;
 
 create or replace temp table wide_cells as
     with asked as (
-        select v, question_pos, hash(question_id, question_name) as question
-        from kobra.questions join temp.wide_visits using (source, visit_id)
+        select v, product_id, question_pos, hash(question_id, question_name) as question
+        from QUESTIONS join temp.wide_visits using (source, visit_id)
     ),
     answered as (
-        select v, question_pos, answer_pos, answer_name, answer_type_id, value, value_bool, value_number, value_date,
-            value_time
-        from kobra.answers join temp.wide_visits using (source, visit_id)
+        select v, question_pos, answer_pos, answer_name, answer_row, case
+                when value is null and answer_type_id is null then 0
+                when trim(value) <> '' then
+                    case when value_bool is not null then 1 when value_number is not null then 2
+                         when value_date is not null then 4 when value_time is not null then 8 else {_TEXT} end
+                else {_EMPTY} * case
+                    when answer_type_id in ('6', '8') then 1 when answer_type_id in ('3', '4') then 2
+                    when answer_type_id = '5' then 4 when answer_type_id = '10' then 8 else {_TEXT} end
+            end::usmallint as kinds
+        from ANSWERS join temp.wide_visits using (source, visit_id)
     )
-    select v, question_pos, coalesce(answer_pos, 0) as answer_pos, hash(question, answer_name) as form_id, value,
-        value_bool, value_number, value_date, value_time,
-        case
-            when answer_pos is null or (value is null and answer_type_id is null) then 0
-            when trim(value) <> '' then
-                case when value_bool is not null then 1 when value_number is not null then 2
-                     when value_date is not null then 4 when value_time is not null then 8 else {_TEXT} end
-            else {_EMPTY} * case
-                when answer_type_id in ('6', '8') then 1 when answer_type_id in ('3', '4') then 2
-                when answer_type_id = '5' then 4 when answer_type_id = '10' then 8 else {_TEXT} end
-        end::usmallint as kinds
+    select v, product_id, question_pos, coalesce(answer_pos, 0) as answer_pos, hash(question, answer_name) as form_id,
+        answer_row, coalesce(kinds, 0)::usmallint as kinds
     from asked left join answered using (v, question_pos);
 
 insert into wide_state.forms
@@ -124,17 +123,17 @@ insert into wide_state.forms
 """
 
 _REMEMBER = """
+create or replace temp table wide_signed as
+    select v, sum(hash(form_id, question_pos, answer_pos, kinds)) as signature from temp.wide_cells group by v;
+
 insert into wide_state.visits
-    with signed as (
-        select v, sum(hash(form_id, question_pos, answer_pos, kinds)) as signature from temp.wide_cells group by v
-    )
     select source, visit_id, product_id, coalesce(signature, 0)
-    from temp.wide_visits left join signed using (v);
+    from temp.wide_visits left join temp.wide_signed using (v);
 
 insert into wide_state.signatures
     with example as (
         select signature, min(v) as v
-        from wide_state.visits join temp.wide_visits using (source, visit_id)
+        from temp.wide_signed
         where signature not in (select signature from wide_state.signatures)
         group by all
     )
@@ -148,13 +147,15 @@ delete from wide_state.signatures where signature not in (select signature from 
 # theirs are put in order.
 _PLACED = f"""
 create or replace temp table wide_placed as
-    select v, place, question_pos, answer_pos, {
+    with cells as (
+        select v, place, type, question_pos, answer_pos, answer_row
+        from temp.wide_cells join temp.wide_form_places using (product_id, form_id) where WHICH
+    )
+    select v, place, cells.question_pos, cells.answer_pos, {
     ", ".join(f"case when type = '{kind}' then {name} end as {name}" for kind, name in _VALUE.items())
 }
-    from temp.wide_cells
-    join temp.wide_visits using (v)
-    join temp.wide_form_places using (product_id, form_id)
-    where WHICH and coalesce({
+    from cells join kobra.answers as answers on answers.rowid = cells.answer_row
+    where coalesce({
     ", ".join(f"case when type = '{kind}' then {name}::varchar end" for kind, name in _VALUE.items())
 }) is not null;
 
@@ -291,7 +292,7 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     which = "true" if touched is None else f"(source, visit_id) in (select source, visit_id from {touched})"
     connection.execute(f"delete from wide_state.visits where {which}")
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
-    _read(connection, which)
+    _read(connection, which, by_place=touched is not None)
     connection.execute(_REMEMBER)
     connection.execute(_SEEN.replace("KEEP", "true" if touched is None else _KEEP))
     connection.execute(_PRODUCTS.replace("PREFER", "" if touched is None else "any_value(table_name) is null,"))
@@ -312,15 +313,23 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     for table in again:
         _create(connection, table)
         if touched is not None:  # its type changed, or a question is gone: what is at hand is not all of it
-            _read(connection, f"product_id = {table.product_id}")
+            _read(connection, f"product_id = {table.product_id}", by_place=False)
         _fill(connection, table)
     for table in wanted:
         _comment(connection, table)
 
 
-def _read(connection: "DuckDBPyConnection", which: str) -> None:
-    """The visits in question as temp.wide_visits and all that was answered in them as temp.wide_cells."""
-    connection.execute(_READ.replace("WHICH", which))
+def _read(connection: "DuckDBPyConnection", which: str, *, by_place: bool) -> None:
+    """The visits in question as temp.wide_visits and all that was answered in them as temp.wide_cells.
+
+    `by_place`: they are few. Then only the keys of all others are looked at.
+    """
+    read = _READ.replace("WHICH", which)
+    for table in ("questions", "answers"):
+        places = f"select rowid from kobra.{table} semi join temp.wide_visits using (source, visit_id)"
+        which_rows = f"where rowid in ({places})" if by_place else ""
+        read = read.replace(table.upper(), f"(select *, rowid as {table[:-1]}_row from kobra.{table} {which_rows})")
+    connection.execute(read)
 
 
 def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
@@ -519,7 +528,7 @@ def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
             insert into wide.{table.name} ({", ".join(filled)})
                 with answered as (select v{pivoted} from temp.wide_placed group by v)
                 select {", ".join(f"m.{name}" for name in LEADING)}{"".join(f", p{place}" for place in places)}
-                from (from temp.wide_visits where {span}) join marts.visits as m using (source, visit_id)
+                from (from temp.wide_visits where {span}) as w join marts.visits as m on m.rowid = w.visit_row
                 left join answered using (v)
             """
         )

@@ -76,8 +76,8 @@ def test_a_build_that_forgets_where_visits_were_before_is_caught(
     model = project / "models" / "staging" / "touched_visits.sql"
     text = model.read_text()
     assert OLD_PLACES in text
-    forgetful, _, _ = text.replace(OLD_PLACES, NO_PLACES).partition("{% if visits is none %}")
-    model.write_text(f"{forgetful}select * from changed")
+    forgetful, _, _ = text.replace(OLD_PLACES, NO_PLACES).partition("{% if not is_first %}\nunion")
+    model.write_text(forgetful)
     monkeypatch.setattr(models, "PROJECT", project)
     home = settled(tmp_path_factory).copy(tmp_path / "home")
     home.build()

@@ -72,6 +72,16 @@ def test_a_check_that_fails_is_named_with_its_rows_and_nothing_is_published_unti
     assert home.values("select count(*) from w.marts.visits where visit_id = 'new'") == [1]
 
 
+def test_a_row_that_is_there_twice_stops_a_build_that_looks_at_nothing_but_what_came_in(home: BuiltHome) -> None:
+    home.land(visit("new", 6))
+    assert home.here("load") == 0
+    home.working("insert into kobra.visits from kobra.visits where visit_id = 'new'")
+    done = home.kobra("build")
+    assert done.returncode == 1
+    assert "check grain_visit_checklists_source__visit_id of visit_checklists failed for 1 row(s)" in done.stderr
+    assert failed_rows(done.stderr) == [[("lender_a", "new", 2)]]
+
+
 @pytest.mark.slow
 def test_a_model_that_cannot_be_built_and_a_check_of_ones_own_are_told_without_a_word_of_the_data(
     home: BuiltHome, project: Path, capsys: pytest.CaptureFixture[str]

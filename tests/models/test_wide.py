@@ -16,8 +16,8 @@ from pipelines.warehouse import Warehouse
 
 _MART = """
 create schema if not exists marts;
-create or replace view marts.visits as
-    select source, visit_id,
+create or replace table marts.visits as
+    select source, visit_id, product_id,
         case when cancelled then 'cancelled' when finished then 'completed' else 'open' end as state,
         tag_name as outcome, agent_id as agent_key, agent_name, account_id, client_name, visit_type,
         start_local::date as local_date, start_local, end_local, time_zone_raw as time_zone, lat, lng, tag_name
@@ -58,7 +58,6 @@ class File:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        connection.execute(_MART)
         connection.execute("create table touched (source varchar, visit_id varchar)")
 
     def put(self, visit_id: str, product: int | None, *questions: Question, source: str = "a") -> None:
@@ -90,6 +89,7 @@ class File:
         self.connection.execute("insert into touched values (?, ?)", [source, visit_id])
 
     def build(self, *, full: bool = False) -> None:
+        self.connection.execute(_MART)
         wide.build(self.connection, None if full else "main.touched")
         self.connection.execute("delete from touched")
 

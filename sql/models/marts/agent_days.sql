@@ -7,17 +7,15 @@
 ) }}
 with completed as (
     select visits.*, settings.long_visit_minutes
-    from {{ ref('visits') }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as visits
     inner join {{ ref('settings_by_source') }} as settings on settings.source = visits.source
     where
         visits.state = 'completed' and visits.agent_key is not null and visits.local_date is not null
-        {{ only_touched('visits', ref('touched_agent_days'), ['source', 'agent_key', 'local_date'], and_also=true) }}
 ),
 
 travel as (
     select source, agent_key, local_date, sum(travel_min) as between_min, sum(travel_m) / 1000 as travel_km
-    from {{ ref('legs') }} as legs
-    {{ only_touched('legs', ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }}
+    from {{ touched_rows(ref('legs'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as legs
     group by source, agent_key, local_date
 ),
 

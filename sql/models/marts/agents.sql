@@ -6,10 +6,7 @@ with visits as (
         {{ not_blank('agent_name') }} as name,
         state,
         local_date,
-        row_number() over (
-            partition by source, agent_key
-            order by local_date nulls first, start_at nulls first, end_at nulls last, visit_id
-        ) as visit_no
+        {{ moment() }} as moment
     from {{ ref('visits') }}
     where agent_key is not null
 )
@@ -17,7 +14,7 @@ with visits as (
 select
     source,
     agent_key,
-    {{ last_by('name', 'visit_no') }} as agent_name,
+    {{ last_by('name', 'moment') }} as agent_name,
     count(distinct name) as names_seen,
     count(*) as visits,
     count(*) filter (where state = 'completed') as visits_completed,

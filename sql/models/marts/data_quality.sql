@@ -14,8 +14,7 @@ with flags as (
         count(*) filter (where {{ flag }}) as {{ flag }}_failed,
         count({{ flag }}) as {{ flag }}_tested{{ "," if not loop.last }}
         {% endfor %}
-    from {{ ref('visit_quality') }} as quality
-    {{ only_touched('quality', ref('touched_days'), ['source', 'local_date']) }}
+    from {{ touched_rows(ref('visit_quality'), ref('touched_days'), ['source', 'local_date']) }} as quality
     group by source, local_date
 ),
 
@@ -25,10 +24,9 @@ answers as (
         visits.local_date,
         sum(checklists.answers_unparsed) as failed,
         sum(checklists.answers_tested) as tested
-    from {{ ref('visits') }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_days'), ['source', 'local_date']) }} as visits
     inner join {{ ref('visit_checklists') }} as checklists
         on checklists.source = visits.source and checklists.visit_id = visits.visit_id
-    {{ only_touched('visits', ref('touched_days'), ['source', 'local_date']) }}
     group by visits.source, visits.local_date
 ),
 

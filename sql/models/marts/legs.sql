@@ -10,10 +10,9 @@
 {%- endset %}
 with completed as (
     select source, visit_id, agent_key, local_date, start_at, end_at, lat, lng
-    from {{ ref('visits') }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as visits
     where
         state = 'completed' and agent_key is not null and local_date is not null
-        {{ only_touched('visits', ref('touched_agent_days'), ['source', 'agent_key', 'local_date'], and_also=true) }}
 ),
 
 paired as (

@@ -27,8 +27,7 @@ with counted as (
         count(*) filter (where state = 'completed' and validation = 'validated') as validated,
         count(*) filter (where state = 'completed' and validation = 'refuted') as refuted,
         count(*) filter (where state = 'completed' and validation = 'inconclusive') as inconclusive
-    from {{ ref('visits') }} as visits
-    {{ only_touched('visits', ref('touched_days'), ['source', 'local_date']) }}
+    from {{ touched_rows(ref('visits'), ref('touched_days'), ['source', 'local_date']) }} as visits
     group by source, product_id, local_date
 )
 

@@ -7,16 +7,14 @@
 ) }}
 with completed as (
     select visits.*
-    from {{ ref('visits') }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as visits
     where
         state = 'completed'
-        {{ only_touched('visits', ref('touched_agent_days'), ['source', 'agent_key', 'local_date'], and_also=true) }}
 ),
 
 legs as (
     select *
-    from {{ ref('legs') }} as legs
-    {{ only_touched('legs', ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }}
+    from {{ touched_rows(ref('legs'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as legs
 ),
 
 spots as (

@@ -15,18 +15,16 @@ with visits as (
             when visits.finished then 'completed'
             else 'open'
         end as state
-    from {{ source('kobra', 'visits') }} as visits
+    from {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
     inner join {{ ref('time_zones') }} as time_zones
         on
             time_zones.source = visits.source
             and time_zones.time_zone_raw is not distinct from visits.time_zone_raw
-    {{ only_touched('visits', ref('touched_visits'), ['source', 'visit_id']) }}
 ),
 
 roles as (
     select *
-    from {{ ref('visit_roles') }} as roles
-    {{ only_touched('roles', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ touched_rows(ref('visit_roles'), ref('touched_visits'), ['source', 'visit_id']) }} as roles
 ),
 
 local_days as (

@@ -8,25 +8,21 @@
 with visits as (
     select
         *,
-        row_number() over (
-            partition by source, account_id
-            order by local_date nulls first, start_at nulls first, end_at nulls last, visit_id
-        ) as visit_no
-    from {{ ref('visits') }} as visits
+        {{ moment() }} as moment
+    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
     where
         account_id is not null
-        {{ only_touched('visits', ref('touched_accounts'), ['source', 'account_id'], and_also=true) }}
 )
 
 select
     source,
     account_id,
-    {{ last_by(not_blank('client_name'), 'visit_no') }} as client_name,
+    {{ last_by(not_blank('client_name'), 'moment') }} as client_name,
     count(*) as visits,
     count(*) filter (where state = 'completed') as visits_completed,
     min(local_date) as first_visit_on,
     max(local_date) as last_visit_on,
-    nullif({{ last_by("coalesce(outcome, '')", 'visit_no') }} filter (where state = 'completed'), '') as last_outcome,
+    nullif({{ last_by("coalesce(outcome, '')", 'moment') }} filter (where state = 'completed'), '') as last_outcome,
     max(local_date) filter (where is_contact) as last_contact_on
 from visits
 group by source, account_id

@@ -1,16 +1,15 @@
 -- One row per source, product, role and text as answered: the code that it means. Texts without a code are not here.
--- In an incremental build only the texts of the visits that were touched.
+{{ config(materialized='incremental', incremental_strategy='append') }}
+{%- set text = ['source', 'product_id', 'role', 'text'] %}
 {%- set coded = ['contact_with', 'payment_method', 'validation_result', 'tag'] %}
 with visits as (
     select source, visit_id, product_id, tag_name
-    from {{ source('kobra', 'visits') }} as visits
-    where {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
 ),
 
 roles as (
     select *
-    from {{ ref('visit_roles') }} as roles
-    where {{ is_in('roles', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ touched_rows(ref('visit_roles'), ref('touched_visits'), ['source', 'visit_id']) }} as roles
 ),
 
 texts as (
@@ -59,4 +58,4 @@ select
     text,
     code
 from ranked
-where preference = 1
+where preference = 1 {%- if is_incremental() %} and not {{ is_in('ranked', this, text) }} {%- endif %}

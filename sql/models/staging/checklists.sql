@@ -2,15 +2,9 @@
 -- answer. A question without answers has one row, at answer_pos 0.
 {{ config(materialized='incremental', incremental_strategy='append') }}
 {%- set visit = ['source', 'visit_id'] %}
-with visits as (
-    select source, visit_id, checklist
-    from {{ ref('visit_checklists') }} as visits
-    {{ only_touched('visits', ref('touched_visits'), visit) }}
-),
-
-examples as (
+with examples as (
     select checklist, min(source) as source, {{ first_by('visit_id', 'source') }} as visit_id
-    from visits
+    from {{ ref('visit_checklists') }}
     {% if is_incremental() %}
     where checklist not in (select checklist from {{ this }})
     {% endif %}

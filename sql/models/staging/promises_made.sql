@@ -23,10 +23,9 @@ with promises as (
             when promise_date < local_date then 'back_dated'
             else 'valid'
         end as promise_check
-    from {{ ref('visits') }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
     where
         is_promise
-        {{ only_touched('visits', ref('touched_accounts'), ['source', 'account_id'], and_also=true) }}
 )
 
 select

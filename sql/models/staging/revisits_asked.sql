@@ -13,10 +13,9 @@
 {%- endset %}
 with completed as (
     select *
-    from {{ ref('visits') }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
     where
         state = 'completed'
-        {{ only_touched('visits', ref('touched_accounts'), ['source', 'account_id'], and_also=true) }}
 ),
 
 followed as (

@@ -1,7 +1,10 @@
 -- One row per visit that is not as it was at the end of the last build (new, another version, gone, or its account has
--- moved) and place where it stood: at the end of that build and, after one that was cut short, where that had put it.
+-- moved), with its `state` where it is there; and one per place where it stood: at the end of that build and, after one
+-- that was cut short, where that had put it.
 {%- set visits = load_relation(this.incorporate(path={'schema': 'marts', 'identifier': 'visits'})) %}
-with loaded as (
+{%- set is_first = visits is none or flags.FULL_REFRESH %}
+{%- set state = ['source', 'visit_id', 'content_hash', 'delivery_id', 'versions', 'account_lat', 'account_lng'] %}
+with known as (
     select
         visits.source,
         visits.visit_id,
@@ -15,51 +18,46 @@ with loaded as (
         on accounts.source = visits.source and accounts.account_id = visits.account_id
 ),
 
+loaded as (
+    select source, visit_id, {{ row_hash(state) }} as state from known
+),
+
 built as (
     select *
     from {{ source('meta', 'visits_built') }}
-    {% if visits is none or flags.FULL_REFRESH %} where false {% endif %}
+    {% if is_first %} where false {% endif %}
 ),
 
 changed as (
     select
         coalesce(loaded.source, built.source) as source,
         coalesce(loaded.visit_id, built.visit_id) as visit_id,
+        loaded.state,
         built.agent_key,
         built.account_id,
         built.local_date
     from loaded
-    full outer join built on built.source = loaded.source and built.visit_id = loaded.visit_id
-    where
-        loaded.content_hash is distinct from built.content_hash
-        or loaded.delivery_id is distinct from built.delivery_id
-        or loaded.versions is distinct from built.versions
-        or loaded.account_lat is distinct from built.account_lat
-        or loaded.account_lng is distinct from built.account_lng
+    full outer join built on built.state = loaded.state
+    where loaded.state is null or built.state is null
 )
-{% if visits is none %}
+
 select
     source,
     visit_id,
+    state,
     agent_key,
     account_id,
     local_date
 from changed
-{% else %}
-select
-    changed.source,
-    changed.visit_id,
-    changed.agent_key,
-    changed.account_id,
-    changed.local_date
-from changed
+{% if not is_first %}
 union
 select
     visits.source,
     visits.visit_id,
+    null as state,
     visits.agent_key,
     visits.account_id,
     visits.local_date
 from {{ visits }} as visits
-inner join changed on changed.source = visits.source and changed.visit_id = visits.visit_id
+where {{ is_in('visits', 'changed', ['source', 'visit_id']) }}
 {% endif %}

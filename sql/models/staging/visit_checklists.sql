@@ -11,8 +11,7 @@ with asked as (
         source,
         visit_id,
         {{ bag_hash(['question_pos', 'question_id', 'question_name']) }} as asked
-    from {{ source('kobra', 'questions') }} as questions
-    {{ only_touched('questions', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ touched_rows(source('kobra', 'questions'), ref('touched_visits'), ['source', 'visit_id']) }} as questions
     group by source, visit_id
 ),
 
@@ -23,8 +22,7 @@ answered as (
         {{ bag_hash(['question_pos', 'answer_pos', 'answer_name', 'answer_type_id', 'value is null']) }} as answered,
         count(parse_ok) as answers_tested,
         count(*) filter (where not parse_ok) as answers_unparsed
-    from {{ source('kobra', 'answers') }} as answers
-    {{ only_touched('answers', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers
     group by source, visit_id
 )
 

@@ -8,20 +8,18 @@
 ) }}
 with visits as (
     select visits.source, visits.visit_id, checklists.checklist, time_zones.time_zone
-    from {{ source('kobra', 'visits') }} as visits
+    from {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
     inner join {{ ref('visit_checklists') }} as checklists
         on checklists.source = visits.source and checklists.visit_id = visits.visit_id
     inner join {{ ref('time_zones') }} as time_zones
         on
             time_zones.source = visits.source
             and time_zones.time_zone_raw is not distinct from visits.time_zone_raw
-    {{ only_touched('visits', ref('touched_visits'), ['source', 'visit_id']) }}
 ),
 
 answers as (
     select source, visit_id, question_pos, answer_pos, value
-    from {{ source('kobra', 'answers') }} as answers
-    {{ only_touched('answers', ref('touched_visits'), ['source', 'visit_id']) }}
+    from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers
 ),
 
 -- One number for all that says which answer it is: so that answers meet visits first and this small table last.

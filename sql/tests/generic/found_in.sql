@@ -2,5 +2,5 @@
 {% test found_in(model, to, key) %}
 select {{ key | join(', ') }}
 from {{ model }} as _rows
-where not {{ is_in('_rows', to, key) }}
+where {{ is_unchecked('_rows', [model, to]) }} and not {{ is_in('_rows', to, key) }}
 {% endtest %}
