@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines import contract
-from pipelines.contract import FIELDS, TABLES, Table
+from pipelines.contract import DEFAULT_TIME_ZONE, FIELDS, TABLES, Table
 from pipelines.models import PROJECT
 
 PATH = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
@@ -62,7 +62,8 @@ ANSWERED = (
              (("1500", "1500.0000"), ("1,500.50", "1500.5000"), ("$1,500.00", "1500.0000"),
               ("MXN 1,500", "1500.0000"), ("1.500,50", None), ("12,5", None), ("1e3", None), ("-200", None))),
     Answered(("5",), "value_date",
-             "YYYY-MM-DD, DD/MM/YYYY, DD-MM-YYYY, a local date and time; of an instant its date in the visit's zone.",
+             "YYYY-MM-DD, DD/MM/YYYY, DD-MM-YYYY, a local date and time; of an instant its date in the visit's zone,"
+             f" in {DEFAULT_TIME_ZONE} where that is unknown (in marts: in the default zone of your settings).",
              (("2026-03-01", "2026-03-01"), ("01/03/2026", "2026-03-01"), ("01-03-2026", "2026-03-01"),
               ("2026-03-01 18:00", "2026-03-01"), ("2026-03-01T03:00:00Z", "2026-02-28"), ("mañana", None))),
     Answered(("6", "8"), "value_bool", "As booleans are read above; what is none goes to value_text.",

@@ -82,7 +82,7 @@ REASONS = {
     "missing_<column>": "A cell that the row needs is blank; of lat and lng, one is there without the other.",
     "unreadable_<column>": "The cell does not read as its type, or is out of range.",
     "rounded_external_id": "A spreadsheet has made a number such as 1.10106E+11 of the id: its digits are lost.",
-    "duplicate_payment": "An earlier row of the same source has this payment_id.",
+    "duplicate_payment": "An earlier row says the same: source, payment_id, account, day and amount.",
 }
 
 _CELL_END = "\x1f"  # cells in memory: a delimiter that no text holds
@@ -193,10 +193,9 @@ def _judge(name: str) -> str:
                 f"case when read_{other} is not null and (read_lat, read_lng) <> (0, 0) then read_{axis} end"
             )
     optional = [f"'{kind}_{column.name}'" for column in columns if not column.is_needed for kind in _KINDS]
-    repeats = (
-        "is_usable and payment_id is not null"
-        " and row_number() over (partition by is_usable, source, payment_id order by line) > 1"
-    )
+    # One payment_id may stand for more than one row: a payment and its reversal, one receipt for two accounts.
+    same = "is_usable, source, payment_id, external_id, read_paid_date, read_amount"
+    repeats = f"is_usable and payment_id is not null and row_number() over (partition by {same} order by line) > 1"
     return f"""
         create or replace temp table input_read as
         with typed as (

@@ -3,8 +3,9 @@
 _YEAR = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
 _LOCAL_TIME = _YEAR + r"-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
 _OFFSET = r"(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
-# Thousands in threes and a decimal point, or neither. "1.500,50" and "12,5" could mean two things.
-_NUMBER = r"((\$|MXN) *)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
+# Thousands in threes and a decimal point, or neither. "1.500,50" and "12,5" could mean two things. A browser puts a
+# no-break space behind a currency.
+_NUMBER = r"((\$|MXN)[ \x{A0}]*)?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?"
 
 _MACROS = rf"""
 create or replace macro SCHEMA.as_sent(x) as x;

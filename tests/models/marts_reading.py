@@ -14,7 +14,7 @@ FALSE = frozenset("false 0 no n falso off".split())
 EARTH_RADIUS_M = 6_371_008.8
 Z_95 = 1.959963984540054
 
-_NUMBER = re.compile(r"(?:(?:\$|MXN) *)?([0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)(\.[0-9]+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:(?:\$|MXN)[ \u00a0]*)?([0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)(\.[0-9]+)?", re.IGNORECASE)
 _LOCAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?")
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$")
 _DAY_FIRST = re.compile(r"([0-9]{2})([/-])([0-9]{2})\2([0-9]{4})")

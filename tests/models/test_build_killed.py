@@ -15,7 +15,7 @@ from interruptions import DIED, Plan, finish
 from pipelines import models
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "2"))  # 60 for a long look
-STATEMENTS = 180  # that dbt sends in an incremental build, about
+STATEMENTS = 370  # that dbt sends in an incremental build, about
 AS_OF = "2026-04-20"
 RUN = ("run", "--as-of", AS_OF)
 OLD_PLACES = "built.agent_key,\n        built.account_id,\n        built.local_date"

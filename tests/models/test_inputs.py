@@ -205,15 +205,25 @@ def test_a_payment_needs_account_date_and_amount_and_every_one_that_lacks_is_lis
     assert desk.values("line") == [6]
 
 
-def test_of_payments_with_one_id_in_one_source_the_first_counts(desk: Desk) -> None:
+def test_a_payment_that_is_there_twice_counts_once(desk: Desk) -> None:
     desk.take(
         "payments", f"{PAYMENTS},source",
-        "P1,110,2026-03-01,x,a", "P1,110,2026-03-01,1,a", "P1,110,2026-03-01,2,b", "P1,110,2026-03-02,3,a",
-        "P1,110,2026-03-01,4,", "P1,110,2026-03-01,5,", ",110,2026-03-01,6,a", ",110,2026-03-01,7,a",
-        "p1,1,2026-03-01,8,a",
+        "P1,110,2026-03-01,x,a", "P1,110,2026-03-01,1000,a", "P1,110,2026-03-01,1000,b",
+        'P1,110,01/03/2026,"$1,000.00",a', "P1,110,2026-03-01,1000,", "P1,110,2026-03-01,1000.00,",
+        ",110,2026-03-01,6,a", ",110,2026-03-01,6,a",
     )  # fmt: skip
-    assert desk.values("amount") == [1, 2, 4, 6, 7, 8]
+    assert desk.values("amount") == [1000, 1000, 1000, 6, 6]
     assert desk.rejects() == [(2, "unreadable_amount"), (5, "duplicate_payment"), (7, "duplicate_payment")]
+
+
+def test_one_id_may_stand_for_a_reversal_another_day_and_another_account(desk: Desk) -> None:
+    desk.take(
+        "payments", PAYMENTS,
+        "P1,110,2026-03-01,1000", "P1,110,2026-03-01,-1000", "P1,110,2026-03-02,1000", "P1,111,2026-03-01,1000",
+        "p1,110,2026-03-01,1000",
+    )  # fmt: skip
+    assert desk.values("amount") == [1000, -1000, 1000, 1000, 1000]
+    assert desk.rejects() == []
 
 
 def test_a_cell_of_an_account_that_does_not_read_is_listed_and_the_row_is_used(desk: Desk) -> None:
