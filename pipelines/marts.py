@@ -47,7 +47,7 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         is_edited = meta.inputs_as(connection) != inputs_now
         # What a build that was cut short put where, nothing tells once the next one was cut short, too.
         is_full = full or meta.is_cut_short(connection) or meta.built_as(connection) != fingerprint
-        meta.begin(connection, is_full=is_full)
+        meta.begin(connection, is_full=is_full, is_edited=is_edited)
         if is_edited or is_full:
             inputs.write(connection, warehouse.home / "inputs")
             meta.note_inputs(connection, inputs_now)

@@ -19,6 +19,8 @@ create table if not exists meta.build (
     as_of date, is_finished boolean, inputs varchar,
     made_as varchar, is_begun boolean
 );
+alter table meta.build add column if not exists built_as_of date;
+alter table meta.build add column if not exists is_edited boolean;
 create table if not exists meta.visits_built (
     source varchar, visit_id varchar, state ubigint, agent_key varchar, account_id varchar, local_date date
 );
@@ -50,8 +52,8 @@ commit;
 def prepare(connection: "DuckDBPyConnection", as_of: date) -> None:
     """Make what is missing of schema `meta`, and set the day as of which the models speak."""
     connection.execute(_TABLES)
-    if connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of]).fetchone() == (0,):
-        connection.execute("insert into meta.build values (?, false, null, null, false)", [as_of])
+    connection.execute("insert into meta.build by name select false as is_begun where not exists (from meta.build)")
+    connection.execute("update meta.build set built_as_of = as_of, as_of = ?, is_finished = false", [as_of])
 
 
 def inputs_as(connection: "DuckDBPyConnection") -> str | None:
@@ -96,9 +98,12 @@ def is_cut_short(connection: "DuckDBPyConnection") -> bool:
     return connection.execute("select count(*) from meta.build where is_begun").fetchone() != (0,)
 
 
-def begin(connection: "DuckDBPyConnection", *, is_full: bool) -> None:
-    """Note that from here on tables may be neither as the last build left them nor as this one does."""
-    connection.execute("update meta.build set is_begun = true" + ", made_as = null" * is_full)
+def begin(connection: "DuckDBPyConnection", *, is_full: bool, is_edited: bool) -> None:
+    """Note that from here on tables may be neither as the last build left them nor as this one does; `is_edited`:
+    that a file of the customer is another than in the last build."""
+    connection.execute(
+        "update meta.build set is_begun = true, is_edited = ?" + ", made_as = null" * is_full, [is_edited]
+    )
     if is_full:  # nothing that was built counts, nor the form in which it was noted
         connection.execute("drop table meta.visits_built;" + _TABLES)
 

@@ -153,6 +153,36 @@ def test_a_build_told_another_day_moves_what_depends_on_it_and_shows_it_to_nobod
     assert home.values("select as_of from w.meta.build") == [LATER]
 
 
+@pytest.mark.parametrize("forgets", [False, True], ids=["as it is", "without what ran out"])
+def test_days_and_payments_come_and_go_as_if_all_was_built_at_once(
+    built: BuiltHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forgets: bool
+) -> None:
+    if forgets:
+        project = tmp_path / "sql"
+        shutil.copytree(models.PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+        reckoned = project / "models" / "staging" / "reckoned_accounts.sql"
+        reckoned.write_text(reckoned.read_text().partition("\nunion\nselect last_days")[0])
+        monkeypatch.setattr(models, "PROJECT", project)
+    home = built.copy(tmp_path / "home")
+    home.build(full=True)
+    seen, wrong = set(), list[str]()
+    for number, (as_of, payment) in enumerate(
+        [(LATER, "p1,999,2026-03-03,5"), (AS_OF, "p1,999,2026-03-03,5"), (AS_OF, "p1,110,2026-03-03,1000"),
+         (LATER, "p1,110,2026-03-03,10"), (LATER, None)]
+    ):  # fmt: skip
+        payments = home.edit("inputs/payments.csv", f"{PAYMENTS}{payment}\n")
+        if payment is None:
+            payments.unlink()
+        home.build(as_of)
+        assert home.runs()[0]["is_full"] is False
+        at_once = home.copy(tmp_path / f"{number}")
+        at_once.build(as_of, full=True)
+        wrong += differences(home.warehouse.published, at_once.warehouse.published)
+        seen |= {*statuses(at_once)["promise"], *statuses(at_once)["revisit"]}
+    assert seen == {"open", "kept", "partial", "broken", "unknown", "pending", "missed"}
+    assert bool(wrong) == forgets
+
+
 @pytest.fixture(scope="module")
 def today(built: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
     """After the plain run that followed one that was told a day."""

@@ -1,4 +1,10 @@
 -- One row per completed visit with a promise (source, visit_id): what was promised, what was paid, what became of it.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'account_id'],
+    meta={'touched': 'reckoned_accounts'},
+) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 ),
@@ -14,7 +20,7 @@ dated as (
         promises.promise_date - promises.made_date as horizon_days,
         promises.promise_date + settings.promise_grace_days as deadline,
         promises.next_made_date - 1 as day_before_next
-    from {{ ref('promises_made') }} as promises
+    from {{ touched_rows(ref('promises_made'), ref('reckoned_accounts'), ['source', 'account_id']) }} as promises
     inner join {{ ref('settings_by_source') }} as settings on settings.source = promises.source
 ),
 

@@ -1,4 +1,10 @@
 -- One row per completed visit that asked for another (source, visit_id), and whether that came as agreed.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'account_id'],
+    meta={'touched': 'reckoned_accounts'},
+) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 ),
@@ -9,7 +15,7 @@ asked as (
         cast(asked.follow_up_start_local as time) as follow_up_time,
         settings.revisit_tolerance_days,
         as_of.as_of
-    from {{ ref('revisits_asked') }} as asked
+    from {{ touched_rows(ref('revisits_asked'), ref('reckoned_accounts'), ['source', 'account_id']) }} as asked
     inner join {{ ref('settings_by_source') }} as settings on settings.source = asked.source
     cross join as_of
 )
