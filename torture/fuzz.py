@@ -41,5 +41,6 @@ def _read(folder: Path, seconds: int, *mutant: str) -> tuple[Trial, int]:
 
 
 def _last_error(said: str) -> str:
-    errors = re.findall(r"^\w*(?:Error|Exception|Exit|Interrupt)\b.*|^==\d+== ?(?:ERROR|libFuzzer)\b.*", said, re.M)
+    raised = re.findall(r"^\w*(?:Error|Exception|Exit|Interrupt)\b.*", said, re.M)
+    errors = raised or re.findall(r"^==\d+== ?(?:ERROR|libFuzzer)\b.*", said, re.M)
     return errors[-1][:100] if errors else ""
