@@ -53,7 +53,7 @@ def prepare(connection: "DuckDBPyConnection", as_of: date) -> None:
     """Make what is missing of schema `meta`, and set the day as of which the models speak."""
     connection.execute(_TABLES)
     connection.execute("insert into meta.build by name select false as is_begun where not exists (from meta.build)")
-    connection.execute("update meta.build set built_as_of = as_of, as_of = ?, is_finished = false", [as_of])
+    connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of])
 
 
 def inputs_as(connection: "DuckDBPyConnection") -> str | None:
@@ -114,8 +114,8 @@ def remember(connection: "DuckDBPyConnection") -> None:
 
 
 def settle(connection: "DuckDBPyConnection", fingerprint: str) -> None:
-    """Note that a build came to its end, and what history was built with."""
-    connection.execute("update meta.build set is_begun = false, made_as = ?", [fingerprint])
+    """Note that a build came to its end, as of which day, and what history was built with."""
+    connection.execute("update meta.build set is_begun = false, built_as_of = as_of, made_as = ?", [fingerprint])
 
 
 def record(

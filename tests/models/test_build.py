@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, promise, settled, visit
+from interruptions import DIED, Plan, finish
 
 from pipelines import models, waiting
 from pipelines.faults import FaultError
@@ -181,6 +182,14 @@ def test_days_and_payments_come_and_go_as_if_all_was_built_at_once(
         seen |= {*statuses(at_once)["promise"], *statuses(at_once)["revisit"]}
     assert seen == {"open", "kept", "partial", "broken", "unknown", "pending", "missed"}
     assert bool(wrong) == forgets
+
+
+def test_a_build_cut_short_before_it_began_leaves_the_next_one_to_reckon_what_ran_out(home: BuiltHome) -> None:
+    run = ("run", "--as-of", str(LATER))
+    plan = Plan(dies_after=("pipelines.mappings", "write", 1), arguments=run, builds=True)
+    assert finish(home.path, plan) == DIED
+    assert home.here(*run) == 0
+    assert statuses(home) == {"promise": ["broken"], "revisit": ["missed"], "closed": [True]}
 
 
 @pytest.fixture(scope="module")
