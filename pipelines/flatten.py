@@ -28,6 +28,7 @@ from pipelines.contract import (
     Field,
     Table,
 )
+from pipelines.pages import AHEAD, LINES, texts
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -173,7 +174,7 @@ create table page.current as
 _MISSING = """
     select c.segment, c.delivery_id from page.current as c
     left join kobra.visits as v using (source, visit_id)
-    where not c.in_page and not (? and c.content_hash is not distinct from v.content_hash)
+    where not c.in_page and not ({is_clean} and c.content_hash is not distinct from v.content_hash)
 """
 
 _BOOKKEEPING = ("content_hash", "received_at", "delivery_id", "versions")
@@ -357,29 +358,57 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
 
 
 @contextmanager
-def inbox(connection: "DuckDBPyConnection") -> Iterator["DuckDBPyConnection"]:
-    """Where pages wait, beside the warehouse that the connection has open; a connection for another thread."""
+def inbox(connection: "DuckDBPyConnection") -> Iterator[None]:
+    """Where pages wait, beside the warehouse that the connection has open."""
     connection.execute("attach ':memory:' as inbox")
     try:
-        connection.execute(rules.macros("inbox") + _ZONES)
-        with connection.cursor() as receiving:
-            receiving.execute("set timezone = 'UTC'")
-            yield receiving
+        # No checkpoint but those that are asked for: one of its own would compress what is written here for a moment.
+        connection.execute(rules.macros("inbox") + _ZONES + "set checkpoint_threshold = '1 TB'")
+        for number in range(AHEAD):
+            _begin(connection, number)
+        yield
     finally:
         connection.execute("detach inbox")
 
 
+def _begin(connection: "DuckDBPyConnection", number: int) -> None:
+    for table, rows in (("landed", _LAND), ("parsed", _PARSE)):
+        _execute(connection, f"create table inbox.{table}_{number} as {rows}", pa.Table.from_batches([], LINES))
+
+
+def _execute(connection: "DuckDBPyConnection", statement: str, table: pa.Table) -> None:
+    """Execute a statement that reads `lines`: as a bare stream, for which DuckDB need not import pyarrow.dataset."""
+    lines = table.__arrow_c_stream__()  # noqa: F841 - a name that no table has, or that would go first
+    connection.execute(statement)
+
+
 def receive(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
-    """Add deliveries (as pages.LINES) to the page of this number, whose turn need not be yet."""
-    connection.execute(f"create table if not exists inbox.landed_{number} as {_LAND} with no data")
-    connection.execute(f"create table if not exists inbox.parsed_{number} as {_PARSE} with no data")
-    connection.execute(f"insert into inbox.landed_{number} {_LAND}")
-    connection.execute(f"insert into inbox.parsed_{number} {_PARSE}")
+    """Add deliveries (as pages.LINES) to the page of this number, whose turn need not be yet. For any thread."""
+    with connection.cursor() as receiving:
+        receiving.execute("set timezone = 'UTC'")
+        _execute(receiving, f"insert into inbox.landed_{number} {_LAND}", lines)
+        _execute(receiving, f"insert into inbox.parsed_{number} {_PARSE}", lines)
 
 
 def receive_again(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
     """Add the contents of deliveries of earlier pages that are current after all."""
-    connection.execute(f"insert into inbox.parsed_{number} {_PARSE}")
+    _execute(connection, f"insert into inbox.parsed_{number} {_PARSE}", lines)
+    _keep_one_each(connection, number)
+
+
+def _keep_one_each(connection: "DuckDBPyConnection", number: int) -> None:
+    """Keep one row a delivery, which comes twice when there is a copy of a segment, and one row a content."""
+    for name, key, first in (
+        ("landed", "delivery_id", "(segment, line)"),
+        ("parsed", "(source, visit_id, content_hash)", "rowid"),
+    ):
+        table = f"inbox.{name}_{number}"
+        connection.execute(f"""
+            delete from {table} using (
+                select {key} as twice, arg_min(rowid, {first}) as kept from {table} group by all having count(*) > 1
+            )
+            where {key} = twice and {table}.rowid <> kept
+        """)
 
 
 @contextmanager
@@ -387,10 +416,8 @@ def attached(connection: "DuckDBPyConnection", number: int, taken: Iterable[str]
     """The page whose turn it is, out of the inbox. `taken`: segments of completed loads."""
     connection.execute("attach ':memory:' as page")
     try:
-        # A name that no table has: dlt leaves kobra on the search path, and tables go before variables.
-        taken_names = pa.table({"segment": pa.array(taken, pa.string())})
-        connection.execute("create table page.taken as from taken_names")
-        del taken_names
+        _keep_one_each(connection, number)
+        _execute(connection, "create table page.taken as from lines", pa.table({"segment": texts(taken)}))
         for table in ("landed", "parsed"):
             connection.execute(f"create view page.{table} as from inbox.{table}_{number}")
         yield
@@ -398,6 +425,7 @@ def attached(connection: "DuckDBPyConnection", number: int, taken: Iterable[str]
         connection.execute("detach page")
         for table in ("landed", "parsed"):
             connection.execute(f"drop table inbox.{table}_{number}")
+        _begin(connection, number + AHEAD)
 
 
 def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, str]]:
@@ -406,7 +434,7 @@ def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[s
     Not `is_clean` means that a load was cut short earlier: then what the warehouse holds of a visit is not trusted.
     """
     connection.execute(_VERSIONS)
-    return connection.execute(_MISSING, [is_clean]).fetchall()
+    return connection.execute(_MISSING.format(is_clean=is_clean)).fetchall()
 
 
 def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
@@ -423,8 +451,8 @@ def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
 def query(table: Table) -> str:
     """What to select for the rows that are appended to a table, cast to its types."""
     columns = ", ".join(f"cast({column.name} as {column.type}) as {column.name}" for column in table.columns)
-    rest = " anti join page.known using (source, visit_id)" if table.name in _LASTING else ""
-    return f"select {columns} from page.{table.name}{rest}"
+    select = f"select {columns} from page.{table.name}"
+    return f"{select} anti join page.known using (source, visit_id)" if table.name in _LASTING else select
 
 
 def outcomes(connection: "DuckDBPyConnection") -> dict[str, int]:

@@ -1,24 +1,22 @@
 """Cut the waiting segments into pages: deliveries in columns, small enough for memory, large enough for speed."""
 
-import gc
-import json
-import subprocess
-import sys
 from array import array
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from threading import Condition
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from pipelines.reading import Visit, read_body
-from receiver.landing import Damage, Delivery, Landed, identity, read, received_date
+from receiver.landing import COMPRESSED, Damage, Delivery, Landed, identity, read, received_date
 
-PAGE_DELIVERIES = 80_000
-PAGE_BYTES = 240 << 20
-_ONE_PROCESS_BYTES = 8 << 20  # up to here a second process costs more than it gains
+PAGE_DELIVERIES = 100_000
+PAGE_BYTES = 300 << 20
+AHEAD = 2  # pages that may be under way: one that is loaded, and one that is read
+_COMPRESSED_BY = 10  # about
 _BATCH_ROWS = 2048  # DuckDB reads Arrow batches in parallel; larger ones leave the processor's cache
 _PART_BATCHES = 4
 
@@ -40,10 +38,6 @@ LINES = pa.schema(
 )
 
 
-class ReadingError(RuntimeError):
-    """The process that reads the segments did not come to its end."""
-
-
 class Taken(NamedTuple):
     """What was read of one segment."""
 
@@ -54,43 +48,38 @@ class Taken(NamedTuple):
     damaged: int
 
 
-class Page(NamedTuple):
-    """Some whole segments whose deliveries came, as LINES in parts: how many, the segments, the damage met."""
+class Segment(NamedTuple):
+    """A segment whose deliveries came, as LINES in parts: what was taken of it, and the damage met."""
 
-    deliveries: int
-    segments: list[Taken]
+    taken: Taken
     damage: list[Damage]
 
 
+class Page(NamedTuple):
+    """Whole segments whose deliveries came, as LINES in parts that bore the page's number."""
+
+    number: int
+    segments: list[Segment]
+
+
 class _Columns:
-    """Deliveries on their way into Arrow. The body stands only with the first delivery of a content."""
+    """Deliveries on their way into Arrow."""
 
     def __init__(self) -> None:
-        self.rows, self.bytes = 0, 0
         self._pending: list[tuple[object, ...]] = []
         self._batches: list[pa.RecordBatch] = []
-        self._ids: set[str] = set()
-        self._contents: set[tuple[str, str, str]] = set()
 
     @property
     def is_full(self) -> bool:
         return len(self._batches) >= _PART_BATCHES
 
     def add(self, segment: str, line: int, delivery: Delivery) -> None:
-        if delivery.delivery_id in self._ids:  # the same record, in a copy of its segment
-            return
-        self._ids.add(delivery.delivery_id)
         head = (segment, line, delivery.delivery_id, delivery.source, delivery.received_at, delivery.size)
         visit = read_body(delivery)
         if isinstance(visit, Visit):
-            content = (delivery.source, visit.visit_id, visit.content_hash)
-            body = None if content in self._contents else visit.body
-            self._contents.add(content)
-            self._pending.append((*head, visit.visit_id, visit.content_hash, body, visit.extra, None, None))
+            self._pending.append((*head, *visit, None, None))
         else:
             self._pending.append((*head, None, None, None, None, *visit))
-        self.rows += 1
-        self.bytes += delivery.size
         if len(self._pending) == _BATCH_ROWS:
             self._end_batch()
 
@@ -108,45 +97,17 @@ class _Columns:
         self._pending.clear()
 
 
-def _array(column: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    """What `pa.array` makes of a column of LINES, which imports all of pandas before it makes its first one."""
-    if kind == pa.int64():
-        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(array("q", column))])
+def texts(values: Iterable[Any]) -> pa.Array:
+    """What `pa.array` makes of texts, which imports all of pandas before it makes its first array."""
     builder = pa.lib.StringBuilder()
-    builder.append_values(column)
+    builder.append_values(values)
     return builder.finish()
 
 
-def pages(segments: Iterable[Path]) -> Iterator[pa.Table | Page]:
-    """Pages of whole segments, in order: of each its parts, at least one, and then itself. There is at least one
-    page, so that a first load makes every table."""
-    columns, taken, damage = _Columns(), list[Taken](), list[Damage]()
-    empty = True
-    for path in segments:
-        taken.append((yield from _take(path, columns, damage)))
-        # The first page is one segment, so that loading begins while the next segments are being read.
-        if empty or columns.rows >= PAGE_DELIVERIES or columns.bytes >= PAGE_BYTES:
-            yield columns.part()
-            yield Page(columns.rows, taken, damage)
-            columns, taken, damage, empty = _Columns(), [], [], False
-    if taken or empty:
-        yield columns.part()
-        yield Page(columns.rows, taken, damage)
-
-
-def _take(path: Path, columns: _Columns, damage: list[Damage]) -> Generator[pa.Table, None, Taken]:
-    segment, lines, size, damaged = identity(path), 0, 0, 0
-    for found in read(path):
-        if isinstance(found, Damage):
-            damage.append(found)
-            damaged += found.records
-        elif isinstance(found, Landed):  # what was erased is no delivery any more
-            columns.add(segment, found.line, found.delivery)
-            lines += 1
-            size += found.delivery.size
-            if columns.is_full:
-                yield columns.part()
-    return Taken(segment, received_date(path), lines, size, damaged)
+def _array(column: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    if kind == pa.int64():
+        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(array("q", column))])
+    return texts(column)
 
 
 def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
@@ -157,65 +118,80 @@ def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
     return columns.part()
 
 
-# ---------------------------------------------------------------- in another process
+def parts(path: Path) -> Iterator[pa.Table | Segment]:
+    """The deliveries of a segment in parts, and then what it was."""
+    segment, columns, damage, lines, size = identity(path), _Columns(), list[Damage](), 0, 0
+    for found in read(path):
+        if isinstance(found, Damage):
+            damage.append(found)
+        elif isinstance(found, Landed):  # what was erased is no delivery any more
+            columns.add(segment, found.line, found.delivery)
+            lines += 1
+            size += found.delivery.size
+            if columns.is_full:
+                yield columns.part()
+    yield columns.part()
+    yield Segment(Taken(segment, received_date(path), lines, size, sum(each.records for each in damage)), damage)
 
 
-@contextmanager
-def read_ahead(segments: list[Path]) -> Iterator[Iterator[pa.Table | Page]]:
-    """The same pages; more than a little is read by a process of its own, while what came before is loaded.
+# ---------------------------------------------------------------- pages
 
-    Reading holds Python's lock nearly all the time, as does dlt: side by side they would wait for each other.
+
+class Plan:
+    """Which page a segment goes to, and when a page is whole. Threads may share it.
+
+    The first page is one segment, so that loading begins while the next segments are being read.
     """
-    if sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES:
-        yield pages(segments)
-        return
-    # -P: a folder called pipelines where somebody happens to stand is not ours.
-    command = [sys.executable, "-P", "-m", "pipelines.pages"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
-        assert reader.stdin is not None
-        assert reader.stdout is not None
-        try:
-            # Not as arguments: a year of segments is more than a command line holds.
-            try:
-                with reader.stdin as names:
-                    names.write(json.dumps([str(path) for path in segments]).encode())
-            except BrokenPipeError:
-                raise ReadingError("the process that reads the segments did not start") from None
-            yield _received(reader, reader.stdout)
-        except BaseException:
-            reader.kill()
-            raise
+
+    def __init__(self, segments: Iterable[Path]) -> None:
+        self._changed = Condition()
+        self._waiting = deque(segments)
+        self._wanted = set(range(AHEAD))
+        self._number, self._fullness = 0, 0.0  # of the page that is being filled
+        self._guessed: dict[int, dict[Path, float]] = {}
+        self._read: dict[int, list[Segment]] = {}
+
+    def next(self) -> tuple[int, Path] | None:
+        """A segment that is to be read, and the number of its page, as soon as that may be begun."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._number in self._wanted)
+            if not self._waiting:
+                return None
+            path, number = self._waiting.popleft(), self._number
+            guess = self._guessed.setdefault(number, {})[path] = _bytes(path) / PAGE_BYTES
+            self._fill(guess)
+            return number, path
+
+    def add(self, number: int, path: Path, segment: Segment) -> Page | None:
+        """Note that a segment was read; answers with its page when that is whole."""
+        with self._changed:
+            self._read.setdefault(number, []).append(segment)
+            guess = self._guessed[number].pop(path)
+            if number == self._number:
+                self._fill(max(segment.taken.lines / PAGE_DELIVERIES, segment.taken.bytes / PAGE_BYTES) - guess)
+            if self._guessed[number] or (number == self._number and self._waiting):
+                return None
+            return Page(number, self._read.pop(number))
+
+    def loaded(self, number: int) -> None:
+        """Note that a page was loaded: another one may be begun."""
+        with self._changed:
+            self._wanted.add(number + AHEAD)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hand out no segment any more."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _fill(self, fullness: float) -> None:
+        self._fullness += fullness
+        if self._fullness >= 1:
+            self._number, self._fullness = self._number + 1, 0.0
 
 
-def _received(reader: subprocess.Popen[bytes], stream: IO[bytes]) -> Iterator[pa.Table | Page]:
-    while head := stream.readline():
-        match json.loads(head):
-            case int(rows):
-                lines = pa.ipc.open_stream(stream).read_all()
-                if lines.num_rows != rows:  # Arrow takes an end between two batches for the end of the stream
-                    raise ReadingError("the process that reads the segments broke off")
-                yield lines
-            case [deliveries, segments, damage]:
-                yield Page(deliveries, [_taken(*each) for each in segments], [Damage(*each) for each in damage])
-    if reader.wait():
-        raise ReadingError("the process that reads the segments failed")
-
-
-def _taken(segment: str, day: str, *figures: int) -> Taken:
-    return Taken(segment, date.fromisoformat(day), *figures)
-
-
-def _send(part: pa.Table | Page, stream: IO[bytes]) -> None:
-    if isinstance(part, Page):
-        stream.write(json.dumps(part, default=str).encode() + b"\n")
-    else:
-        stream.write(b"%d\n" % part.num_rows)
-        with pa.ipc.new_stream(stream, LINES) as writer:
-            writer.write_table(part)
-    stream.flush()
-
-
-if __name__ == "__main__":
-    gc.disable()  # nothing here refers to itself
-    for _part in pages(map(Path, json.load(sys.stdin))):
-        _send(_part, sys.stdout.buffer)
+def _bytes(path: Path) -> int:
+    """About how much there is to be read in a segment."""
+    size = path.stat().st_size
+    return size * _COMPRESSED_BY if path.name.endswith(COMPRESSED) else size

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -23,7 +24,6 @@ from receiver import landing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-    from pyarrow import Table
 
     from pipelines.pages import Page
 
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 _MEMORY_LIMIT = "700MB"
-# Of all that DuckDB tries on text, FSST costs a load most (a tenth of it) and saves a third of schema kobra.
-_SLOW_COMPRESSION = "fsst"
+# The oldest DuckDB that can read the file. From 1.3 on text is written faster, and a third smaller.
+_READABLE_SINCE = "v1.3.0"
 _REWRITE_MEMORY_LIMIT = "1GB"  # as the widest tables need it when they are written
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 _PUBLISHING, _REWRITING = ".publishing.duckdb", ".rewriting.duckdb"
@@ -169,11 +169,15 @@ class Warehouse:
 
         with duckdb.connect(
             str(self.working),
-            config={"memory_limit": _MEMORY_LIMIT, "temp_directory": str(self.folder / ".spill")},
+            config={
+                "memory_limit": _MEMORY_LIMIT,
+                "temp_directory": str(self.folder / ".spill"),
+                "storage_compatibility_version": _READABLE_SINCE,
+            },
         ) as connection:
             connection.execute(
                 "set timezone = 'UTC'; set preserve_insertion_order = false;"
-                f" set disabled_compression_methods = '{_SLOW_COMPRESSION}'"
+                f" set threads = {max(1, (os.cpu_count() or 1) - 1)}"
             )
             make_tables(connection)
             yield connection
@@ -185,8 +189,8 @@ class Warehouse:
         return look(self.raw)
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
-        from pipelines.flatten import inbox  # noqa: PLC0415
-        from pipelines.pages import read_ahead  # noqa: PLC0415
+        from pipelines import flatten  # noqa: PLC0415
+        from pipelines.readers import read_ahead  # noqa: PLC0415
 
         taken = set(_taken(connection))
         waiting = [path for segment, path in seen.closed.items() if segment not in taken]
@@ -198,13 +202,12 @@ class Warehouse:
         meta.outdate(connection)
         _drop_unfinished(connection)
         with (
-            read_ahead(waiting) as parts,
-            inbox(connection) as receiving,
+            flatten.inbox(connection),
+            read_ahead(waiting, partial(flatten.receive, connection)) as pages,
             _Loads(self.folder, connection) as loads,
-            _one_ahead(_received(receiving, parts)) as pages,
         ):
-            for number, page in pages:
-                total = total.plus(loads.load(number, page, seen))
+            for page in pages:
+                total = total.plus(loads.load(page, seen))
                 progress(total)
         return total
 
@@ -261,44 +264,12 @@ def _wal(database: Path) -> Path:
     return database.with_suffix(".duckdb.wal")
 
 
-def _received(connection: "DuckDBPyConnection", parts: Iterable["Table | Page"]) -> Iterator[tuple[int, "Page"]]:
-    """Pages by number, when all their deliveries are in the inbox.
-
-    As long as segments are read, DuckDB leaves one processor to the process that reads: it is what a load waits for.
-    """
-    from pipelines import flatten  # noqa: PLC0415
-    from pipelines.pages import Page  # noqa: PLC0415
-
-    number = 0
-    connection.execute(f"set threads = {max(1, (os.cpu_count() or 1) - 1)}")
-    for part in parts:
-        if isinstance(part, Page):
-            yield number, part
-            number += 1
-        else:
-            flatten.receive(connection, number, part)
-    connection.execute("reset threads")
-
-
-@contextmanager
-def _one_ahead(items: Iterator[_Item]) -> Iterator[Iterator[_Item]]:
-    """The same items; the next one is made by another thread while one is in use. On exit none is being made."""
-    with ThreadPoolExecutor(max_workers=1) as other:
-
-        def each() -> Iterator[_Item]:
-            coming = other.submit(next, items, None)
-            while (item := coming.result()) is not None:
-                coming = other.submit(next, items, None)
-                yield item
-
-        yield each()
-
-
 class _Loads:
     """dlt loads, one a page, in a folder of their own that is made fresh and goes when all are done."""
 
     def __init__(self, folder: Path, connection: "DuckDBPyConnection") -> None:
         import dlt  # noqa: PLC0415
+        import pandas  # noqa: F401, PLC0415 - DuckDB does, for dlt; dlt must not meet it half imported
 
         from pipelines.source import configure  # noqa: PLC0415
 
@@ -308,7 +279,6 @@ class _Loads:
         self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
         landing.sync_folder(folder)  # it has to outlast what the load writes
         configure()
-        gc.freeze()  # else all of dlt's modules are looked through for garbage, again and again
         self._pipeline = dlt.pipeline(
             "kobra",
             pipelines_dir=str(self._folder / "dlt"),
@@ -317,21 +287,24 @@ class _Loads:
         )
 
     def __enter__(self) -> "_Loads":
+        gc.freeze()  # else all of dlt's modules are looked through for garbage, again and again
+        gc.disable()  # once a page is enough
         return self
 
     def __exit__(self, *failure: object) -> None:
+        gc.enable()
         gc.unfreeze()
         if failure == (None, None, None):
             _remove([*self._leftovers, self._folder])
 
-    def load(self, number: int, page: "Page", seen: Seen) -> Loaded:
-        """Load the page of this number in the inbox, all of it or, as far as anybody may tell, nothing."""
+    def load(self, page: "Page", seen: Seen) -> Loaded:
+        """Load a page that is in the inbox, all of it or, as far as anybody may tell, nothing."""
         from pipelines import flatten  # noqa: PLC0415
 
-        for damage in page.damage:
+        for damage in (each for segment in page.segments for each in segment.damage):
             log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
         with (
-            flatten.attached(self._connection, number, _taken(self._connection)),
+            flatten.attached(self._connection, page.number, _taken(self._connection)),
             ThreadPoolExecutor(max_workers=1) as beside,
         ):
             packed = beside.submit(self._pack, page)  # Python's work, while DuckDB does its own
@@ -339,25 +312,27 @@ class _Loads:
             if missing:
                 from pipelines.pages import lines_of  # noqa: PLC0415
 
-                flatten.receive_again(self._connection, number, lines_of(_read_again(seen, missing)))
+                flatten.receive_again(self._connection, page.number, lines_of(_read_again(seen, missing)))
             flatten.stage(self._connection, is_clean=self._is_clean)
             packed.result()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)
         self._connection.execute("checkpoint")  # else the log grows beside the file, and all in it stays in memory
+        gc.collect()
         return Loaded(
-            page.deliveries,
+            sum(outcomes.values()),
             outcomes.get("new", 0),
             outcomes.get("duplicate", 0),
             outcomes.get("rejected", 0),
             len(page.segments),
-            sum(taken.damaged for taken in page.segments),
+            sum(segment.taken.damaged for segment in page.segments),
         )
 
     def _pack(self, page: "Page") -> None:
         from pipelines.source import kobra  # noqa: PLC0415
 
-        self._pipeline.extract(kobra(page.segments, datetime.now(UTC), self._folder))
+        taken = [segment.taken for segment in page.segments]
+        self._pipeline.extract(kobra(taken, datetime.now(UTC), self._folder))
         self._pipeline.normalize()
 
 

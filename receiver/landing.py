@@ -45,6 +45,7 @@ _IS_PARTITION = re.compile(re.escape(PARTITION) + r"\d{4}-\d\d-\d\d").fullmatch 
 _SEGMENT_NAME = "%Y%m%dT%H%M%S%fZ"
 _IS_SEGMENT_NAME = re.compile(r"\d{8}T\d{12}Z").fullmatch
 _MAX_BUFFERS = 1024  # IOV_MAX on every system we know
+_READ_BYTES = 1 << 18
 _FRAME_BYTES = 1 << 20  # a compressed segment is cut into frames, so that damage stays in one of them
 _FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -226,7 +227,7 @@ def read(path: Path) -> Iterator[Found]:
     if path.name.endswith(COMPRESSED):
         yield from _read_compressed(segment, path.read_bytes())
         return
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_READ_BYTES) as file:
         yield from _read_lines(segment, file, first_line=1, first_offset=0)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 
-from pipelines import flatten, pages, warehouse
+from pipelines import flatten, pages, readers, warehouse
 from receiver import landing
 
 EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None
@@ -189,7 +190,7 @@ def found(home: Home) -> oracle.Rows:
         return {name: sorted(connection.execute(query).fetchall(), key=repr) for name, query in oracle.TABLES.items()}
 
 
-@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["in a process of its own", "in this process"])
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["in processes of their own", "in this process"])
 def test_pages_are_the_same_wherever_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
@@ -198,7 +199,11 @@ def test_pages_are_the_same_wherever_they_are_read(
         home.land({"visitID": f"{number}"}, b"{")
     # As long as the names of a year of segments, all together.
     segments = [path.parent.joinpath(*[f"../{path.parent.name}"] * 40, path.name) for path in home.segments() * 900]
-    monkeypatch.setattr(pages, "_ONE_PROCESS_BYTES", limit)
-    with pages.read_ahead(segments) as found:
-        taken = [taken.segment for page in found if isinstance(page, pages.Page) for taken in page.segments]
-    assert taken == [landing.identity(path) for path in segments]
+    monkeypatch.setattr(readers, "_ONE_PROCESS_BYTES", limit)
+    lines = Counter[int]()
+    with readers.read_ahead(segments, lambda number, part: lines.update({number: part.num_rows})) as found:
+        whole = {page.number: [segment.taken for segment in page.segments] for page in found}
+    assert Counter(each.segment for taken in whole.values() for each in taken) == Counter(
+        landing.identity(path) for path in segments
+    )
+    assert lines == {number: sum(each.lines for each in taken) for number, taken in whole.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kobra_home import Home, Post, encoded, example, later, small
 
-from pipelines import pages
+from pipelines import pages, readers
 from pipelines.contract import REJECTS
 from pipelines.mess import POISON, spoiled
 from pipelines.reading import Visit, read_body
@@ -183,7 +183,7 @@ def test_a_reader_that_passes_over_what_it_cannot_read_is_caught(
         if isinstance(read_body(delivery), Visit):
             honest(columns, segment, line, delivery)
 
-    monkeypatch.setattr(pages, "_ONE_PROCESS_BYTES", 1 << 30)
+    monkeypatch.setattr(readers, "_ONE_PROCESS_BYTES", 1 << 30)
     monkeypatch.setattr(pages._Columns, "add", add_readable)
     with pytest.raises(AssertionError):
         test_what_landed_is_new_or_duplicate_or_rejected(feed(Home(tmp_path), 2))

@@ -1,85 +1,76 @@
-"""The process that reads segments may die at any moment: nothing of them may count as taken then."""
+"""The processes that read segments may die at any moment: nothing of them may count as taken then."""
 
 import io
-import subprocess
+import shutil
 import sys
-from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from kobra_home import Home, small
+from kobra_home import Home, Post, encoded, later, small
 
-from pipelines import pages
-from pipelines.warehouse import UnfinishedError, Warehouse
+from pipelines import pages, readers
+from pipelines.warehouse import UnfinishedError
+from receiver import landing
 
 
 @pytest.fixture
 def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """Two segments that are read by a process of its own, a page each."""
-    monkeypatch.setattr(pages, "_ONE_PROCESS_BYTES", 0)
+    """Two segments that are read by processes of their own, a page each."""
+    monkeypatch.setattr(readers, "_ONE_PROCESS_BYTES", 0)
+    monkeypatch.setattr(pages, "PAGE_DELIVERIES", 1)
     home = Home(tmp_path)
     for segment in ("a", "b"):
         home.land(*(small(f"{segment}{number}") for number in range(20)))
     return home
 
 
-def _sent(home: Home) -> bytes:
+def sent(home: Home) -> bytes:
     stream = io.BytesIO()
-    for part in pages.pages(home.segments()):
-        pages._send(part, stream)
+    readers._serve([f'"{path}"\n'.encode() for path in home.segments()], stream)
     return stream.getvalue()
 
 
-def _reader(stream: bytes, code: int = 0) -> "subprocess.Popen[bytes]":
-    script = f"import sys; sys.stdout.buffer.write({stream!r}); sys.exit({code})"
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-
-
-def _received(stream: bytes, code: int = 0) -> list[pages.pa.Table | pages.Page]:
-    with _reader(stream, code) as reader:
-        assert reader.stdout
-        return list(pages._received(reader, reader.stdout))
+def received(stream: bytes, segments: int) -> list[pa.Table | pages.Segment]:
+    pipe = io.BytesIO(stream)
+    return [part for _ in range(segments) for part in readers._received(pipe)]
 
 
 def test_what_was_sent_is_received(several: Home) -> None:
-    received = _received(_sent(several))
-    found = [part for part in received if isinstance(part, pages.Page)]
-    assert sum(part.num_rows for part in received if not isinstance(part, pages.Page)) == 40
-    assert [page.deliveries for page in found] == [20, 20]
-    assert [taken.segment for page in found for taken in page.segments] == [
-        path.name.partition(".")[0] for path in several.segments()
-    ]
+    parts = received(sent(several), 2)
+    assert sum(part.num_rows for part in parts if isinstance(part, pa.Table)) == 40
+    taken = [(part.taken.segment, part.taken.lines) for part in parts if isinstance(part, pages.Segment)]
+    assert taken == [(landing.identity(path), 20) for path in several.segments()]
 
 
 def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(several: Home) -> None:
-    whole = _sent(several)
-    page = whole[: whole.index(b"\n") + 1]
-    for cut in (len(page), len(page) + 9, *range(len(page), len(whole) - 1, len(whole) // 40)):
-        with pytest.raises((pages.ReadingError, OSError, ValueError)):
-            _received(whole[:cut], code=1)
+    whole = sent(several)
+    for cut in (0, 1, *range(9, len(whole) - 1, len(whole) // 40)):
+        with pytest.raises((readers.ReadingError, OSError, ValueError)):
+            received(whole[:cut], 2)
 
 
-def test_a_reader_that_fails_after_its_last_page_fails_the_load(several: Home) -> None:
-    with pytest.raises(pages.ReadingError):
-        _received(_sent(several), code=1)
+DYING = {
+    "before it began": "exit 1",
+    "before it read": "head -c 9 > /dev/null",
+    "within a part": '{python} "$@" | head -c 300',
+    "after all": '{python} "$@"; exit 1',
+}
 
 
+@pytest.mark.parametrize("script", DYING.values(), ids=DYING.keys())
 def test_a_load_whose_reader_died_is_made_good_and_not_published_before(
-    several: Home, monkeypatch: pytest.MonkeyPatch
+    several: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str
 ) -> None:
-    warehouse = Warehouse(several.path)
-    received = pages._received
-
-    def broken(reader: "subprocess.Popen[bytes]", stream: io.BufferedReader) -> object:
-        yield from islice(received(reader, stream), 3)  # one page, and deliveries of the next
-        raise pages.ReadingError("the process that reads the segments broke off")
-
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\n" + script.format(python=sys.executable))
+    dying.chmod(0o700)
     with monkeypatch.context() as patched:
-        patched.setattr(pages, "_received", broken)
-        with warehouse.lock(), pytest.raises(pages.ReadingError):
-            warehouse.load()
-    with warehouse.lock(), pytest.raises(UnfinishedError):
-        warehouse.publish()
+        patched.setattr(sys, "executable", str(dying))
+        with several.warehouse.lock(), pytest.raises((readers.ReadingError, OSError, ValueError)):
+            several.warehouse.load()
+    with several.warehouse.lock(), pytest.raises(UnfinishedError):
+        several.warehouse.publish()
     several.run()
     assert several.values("select count(*) from visits") == [40]
     assert several.values("select count(*) from deliveries") == [40]
@@ -100,3 +91,30 @@ def test_a_page_that_fails_says_so_while_the_next_one_is_being_read(
             several.warehouse.load()
     several.run()
     assert several.values("select count(*) from visits") == [40]
+
+
+def test_segments_of_any_size_copies_among_them_make_the_same_tables_wherever_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages come to their end in any order, and what stands in several segments is read by several processes."""
+    tables = []
+    for name, limit in (("here", 1 << 30), ("elsewhere", 0)):
+        monkeypatch.setattr(readers, "_ONE_PROCESS_BYTES", limit)
+        monkeypatch.setattr(pages, "PAGE_DELIVERIES", 30)
+        home = Home(tmp_path / name)
+        for number, size in enumerate((150, 1, 2, 40, 3, 90, 1, 25)):
+            bodies = (small(f"{each}", comment=f"{each % 7}") for each in range(number, number + size))
+            home.land(*(Post(encoded(body), later(seconds=1000 * number)) for body in bodies))
+        largest = max(home.segments(), key=lambda path: path.stat().st_size)
+        shutil.copy(largest, largest.with_name(f"20991231{largest.name[8:]}"))
+        home.run()
+        tables.append(
+            [
+                home.values("select (visit_id, comment, versions, content_hash) from visits order by all"),
+                home.values("select (outcome, count(*)) from deliveries group by outcome order by all"),
+                home.values("select count(*) from deliveries"),
+                home.values("select (visit_id, deliveries) from visit_versions order by all"),
+            ]
+        )
+    assert tables[0] == tables[1]
+    assert tables[0][2] == [312]
