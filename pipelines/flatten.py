@@ -6,6 +6,7 @@ below makes of these, and of what the warehouse knows already about the same vis
 for every table of schema `kobra`: the rows to write.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -359,16 +360,18 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
 
 @contextmanager
 def inbox(connection: "DuckDBPyConnection") -> Iterator[None]:
-    """Where pages wait, beside the warehouse that the connection has open."""
-    connection.execute("attach ':memory:' as inbox")
+    """Where pages wait, beside the warehouse that the connection has open; DuckDB set up for a load."""
+    # One processor is left to whoever reads, and a thread of DuckDB's own would keep the one that waits for it busy.
+    # No checkpoint but those that are asked for: one of DuckDB's own would compress what is here only for a moment.
+    threads = max(1, (os.cpu_count() or 1) - 1)
+    connection.execute(f"set threads = {threads}; set checkpoint_threshold = '1 TB'; attach ':memory:' as inbox")
     try:
-        # No checkpoint but those that are asked for: one of its own would compress what is written here for a moment.
-        connection.execute(rules.macros("inbox") + _ZONES + "set checkpoint_threshold = '1 TB'")
+        connection.execute(rules.macros("inbox") + _ZONES)
         for number in range(AHEAD):
             _begin(connection, number)
         yield
     finally:
-        connection.execute("detach inbox")
+        connection.execute("detach inbox; reset checkpoint_threshold; reset threads")
 
 
 def _begin(connection: "DuckDBPyConnection", number: int) -> None:

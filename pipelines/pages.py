@@ -16,7 +16,7 @@ from receiver.landing import COMPRESSED, Damage, Delivery, Landed, identity, rea
 PAGE_DELIVERIES = 100_000
 PAGE_BYTES = 300 << 20
 AHEAD = 2  # pages that may be under way: one that is loaded, and one that is read
-_COMPRESSED_BY = 10  # about
+_COMPRESSED_BY = 10  # about; a page whose segments hold more takes fewer of them
 _BATCH_ROWS = 2048  # DuckDB reads Arrow batches in parallel; larger ones leave the processor's cache
 _PART_BATCHES = 4
 
@@ -138,10 +138,7 @@ def parts(path: Path) -> Iterator[pa.Table | Segment]:
 
 
 class Plan:
-    """Which page a segment goes to, and when a page is whole. Threads may share it.
-
-    The first page is one segment, so that loading begins while the next segments are being read.
-    """
+    """Which page a segment goes to, when a page may be begun, and when it is whole. Threads may share it."""
 
     def __init__(self, segments: Iterable[Path]) -> None:
         self._changed = Condition()
@@ -193,5 +190,8 @@ class Plan:
 
 def _bytes(path: Path) -> int:
     """About how much there is to be read in a segment."""
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:  # compressed since it was listed
+        return 0
     return size * _COMPRESSED_BY if path.name.endswith(COMPRESSED) else size

@@ -19,7 +19,7 @@ from pipelines.pages import LINES, Page, Plan, Segment, Taken, lines_of, parts
 from receiver.landing import Damage
 
 _ONE_PROCESS_BYTES = 8 << 20  # up to here another process costs more than it gains
-_MOST = 4  # more than one load can take
+_MOST = 4  # one load takes what so many read, not more
 
 Receive = Callable[[int, pa.Table], None]
 

@@ -172,3 +172,17 @@ def test_a_publish_that_broke_off_leaves_no_trace_in_the_next_one(home: Home) ->
     home.run()
     assert home.values("select comment from visits where visit_id = 'marker'") == ["2"]
     assert not list(home.warehouse.folder.glob(".publishing*"))
+
+
+def test_the_published_file_has_the_form_that_docs_name(tmp_path: Path) -> None:
+    """docs/clients.md says who can open it: also after dbt wrote to it, and after it was written anew."""
+    home = Home(tmp_path)
+    home.land(small("1", externalID="a"), small("2"))
+    for arguments in (["run"], ["forget", "--source", "lender_a", "--account", "a"], ["run"]):
+        assert home.kobra(*arguments).returncode == 0
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{home.warehouse.published}' as w (read_only)")
+            form = connection.execute(
+                "select tags['storage_version'] from duckdb_databases() where database_name = 'w'"
+            ).fetchone()
+            assert form == ("v1.4.0+",)
