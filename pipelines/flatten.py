@@ -359,14 +359,17 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
 
 
 @contextmanager
-def inbox(connection: "DuckDBPyConnection") -> Iterator[None]:
-    """Where pages wait, beside the warehouse that the connection has open; DuckDB set up for a load."""
-    # One processor is left to whoever reads, and a thread of DuckDB's own would keep the one that waits for it busy.
+def inbox(connection: "DuckDBPyConnection", *, alone: bool) -> Iterator[None]:
+    """Where pages wait, beside the warehouse that the connection has open. `alone`: no other process reads them."""
+    # Else one processor is left to them, and a thread of DuckDB's own would keep the one that waits for it busy.
+    threads = (os.cpu_count() or 1) - (0 if alone else 1)
     # No checkpoint but those that are asked for: one of DuckDB's own would compress what is here only for a moment.
-    threads = max(1, (os.cpu_count() or 1) - 1)
-    connection.execute(f"set threads = {threads}; set checkpoint_threshold = '1 TB'; attach ':memory:' as inbox")
+    connection.execute(f"set threads = {max(1, threads)}; set checkpoint_threshold = '1 TB'")
+    connection.execute("attach ':memory:' as inbox")
     try:
         connection.execute(rules.macros("inbox") + _ZONES)
+        for table, rows in (("landed", _LAND), ("parsed", _PARSE)):
+            _execute(connection, f"create table inbox.{table} as {rows}", pa.Table.from_batches([], LINES))
         for number in range(AHEAD):
             _begin(connection, number)
         yield
@@ -375,8 +378,8 @@ def inbox(connection: "DuckDBPyConnection") -> Iterator[None]:
 
 
 def _begin(connection: "DuckDBPyConnection", number: int) -> None:
-    for table, rows in (("landed", _LAND), ("parsed", _PARSE)):
-        _execute(connection, f"create table inbox.{table}_{number} as {rows}", pa.Table.from_batches([], LINES))
+    for table in ("landed", "parsed"):
+        connection.execute(f"create table inbox.{table}_{number} as from inbox.{table}")
 
 
 def _execute(connection: "DuckDBPyConnection", statement: str, table: pa.Table) -> None:

@@ -28,6 +28,11 @@ class ReadingError(RuntimeError):
     """A process that reads segments did not come to its end."""
 
 
+def are_few(segments: list[Path]) -> bool:
+    """Whether segments hold so little that they are read in this process."""
+    return sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES
+
+
 @contextmanager
 def read_ahead(segments: list[Path], receive: Receive) -> Iterator[Iterator[Page]]:
     """The pages that segments make, each when `receive` has got all its deliveries: in parts, with its number.
@@ -40,7 +45,7 @@ def read_ahead(segments: list[Path], receive: Receive) -> Iterator[Iterator[Page
     if not segments:
         receive(0, lines_of([]))
         yield iter([Page(0, [])])
-    elif sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES:
+    elif are_few(segments):
         yield _used(_read(plan, parts, receive), plan)
     else:
         count = min(len(segments), os.cpu_count() or 1, _MOST)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import forgotten, inputs, mappings, meta, retention
 from pipelines.faults import FaultError, UsageError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_Item = TypeVar("_Item")
 _MEMORY_LIMIT = "700MB"
 # The oldest DuckDB that can open the file: its form of text is written faster, and is a third smaller. (That of 1.3
 # has it, too, but reads NULL where there is text.)
@@ -188,7 +187,7 @@ class Warehouse:
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
         from pipelines import flatten  # noqa: PLC0415
-        from pipelines.readers import read_ahead  # noqa: PLC0415
+        from pipelines.readers import are_few, read_ahead  # noqa: PLC0415
 
         taken = set(_taken(connection))
         waiting = [path for segment, path in seen.closed.items() if segment not in taken]
@@ -200,7 +199,7 @@ class Warehouse:
         meta.outdate(connection)
         _drop_unfinished(connection)
         with (
-            flatten.inbox(connection),
+            flatten.inbox(connection, alone=are_few(waiting)),
             read_ahead(waiting, partial(flatten.receive, connection)) as pages,
             _Loads(self.folder, connection) as loads,
         ):
