@@ -175,7 +175,13 @@ def _serve(names: Iterable[bytes], stream: IO[bytes]) -> None:
             _send(part, stream)
 
 
+def _give_way() -> None:
+    """Let who loads a page go first: then the next one is never ready too early, and no processor idle."""
+    with suppress(PermissionError):  # a sandbox may forbid it: then a load takes longer
+        os.nice(10)
+
+
 if __name__ == "__main__":
-    os.nice(10)  # who loads a page goes first: then the next one is never ready too early, and no processor idle
+    _give_way()
     gc.disable()  # nothing here refers to itself
     _serve(sys.stdin.buffer, sys.stdout.buffer)

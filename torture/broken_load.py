@@ -10,7 +10,7 @@ from pipelines.warehouse import Warehouse
 
 
 def everything_at_once() -> None:
-    """Reads all that waits before it loads any of it."""
+    """Takes all that waits as one page."""
     module: Any = pages
     module.PAGE_DELIVERIES = module.PAGE_BYTES = 1 << 60
 

@@ -1,13 +1,16 @@
 """The processes that read segments may die at any moment: nothing of them may count as taken then."""
 
 import io
+import os
 import shutil
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from kobra_home import Home, Post, encoded, later, small
+from kobra_home import KOBRA, Home, Post, encoded, later, small
 
 from pipelines import pages, readers
 from pipelines.warehouse import UnfinishedError
@@ -118,3 +121,29 @@ def test_segments_of_any_size_copies_among_them_make_the_same_tables_wherever_th
         )
     assert tables[0] == tables[1]
     assert tables[0][2] == [312]
+
+
+def test_a_sandbox_that_forbids_other_priorities_forbids_no_load(several: Home) -> None:
+    """As systemd does with `SystemCallFilter=~@resources`."""
+    forbid = """
+        import ctypes, os, struct, sys
+        number = {"x86_64": 141, "aarch64": 140}[os.uname().machine]
+        steps = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
+        filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+        program = ctypes.create_string_buffer(struct.pack("HL", len(steps), ctypes.addressof(filters)))
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        assert prctl(38, 1, 0, 0, 0) == 0  # no new privileges
+        assert prctl(22, 2, program, 0, 0) == 0  # a filter of system calls
+        try:
+            os.nice(1)
+        except PermissionError:
+            os.execv(sys.argv[1], [sys.argv[1], "load"])
+    """
+    several.land(small("big", comment="x" * (9 << 20)))  # that processes of their own read
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(forbid), str(KOBRA)],
+        env=os.environ | {"KOBRA_HOME": str(several.path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    several.run()
+    assert several.values("select count(*) from visits") == [41]
