@@ -5,14 +5,23 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pipelines import cli, pages
+from pipelines import cli, readers
 from pipelines.warehouse import Warehouse
 
 
-def everything_at_once() -> None:
-    """Takes all that waits as one page."""
-    module: Any = pages
-    module.PAGE_DELIVERIES = module.PAGE_BYTES = 1 << 60
+def let_go_of_nothing() -> None:
+    """Keeps all that it read until the end."""
+    module: Any = readers
+    read, kept = module._read, []
+
+    def read_and_keep(plan: Any, parts_of: Any, receive: Callable[[int, Any], None]) -> Any:
+        def receive_and_keep(number: int, part: Any) -> None:
+            kept.append(part)
+            receive(number, part)
+
+        return read(plan, parts_of, receive_and_keep)
+
+    module._read = read_and_keep
 
 
 def publish_half_a_copy() -> None:
@@ -29,7 +38,7 @@ def publish_half_a_copy() -> None:
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
-    "everything-at-once": everything_at_once,
+    "let-go-of-nothing": let_go_of_nothing,
     "publish-half-a-copy": publish_half_a_copy,
 }
 
