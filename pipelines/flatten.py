@@ -457,8 +457,8 @@ def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
 def query(table: Table) -> str:
     """What to select for the rows that are appended to a table, cast to its types."""
     columns = ", ".join(f"cast({column.name} as {column.type}) as {column.name}" for column in table.columns)
-    select = f"select {columns} from page.{table.name}"
-    return f"{select} anti join page.known using (source, visit_id)" if table.name in _LASTING else select
+    rest = " anti join page.known using (source, visit_id)" if table.name in _LASTING else ""
+    return f"select {columns} from page.{table.name}{rest}"
 
 
 def outcomes(connection: "DuckDBPyConnection") -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from pipelines.pages import LINES, Page, Plan, Segment, Taken, lines_of, parts
+from pipelines.pages import LINES, Page, Plan, Segment, Taken, parts
 from receiver.landing import Damage
 
 _ONE_PROCESS_BYTES = 8 << 20  # up to here another process costs more than it gains
@@ -28,34 +28,34 @@ class ReadingError(RuntimeError):
     """A process that reads segments did not come to its end."""
 
 
-def are_few(segments: list[Path]) -> bool:
-    """Whether segments hold so little that they are read in this process."""
-    return sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES
+def processes_for(segments: list[Path]) -> int:
+    """How many processes of their own segments are read by: none, when they hold only a little."""
+    if sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES:
+        return 0
+    return min(len(segments), os.cpu_count() or 1, _MOST)
 
 
 @contextmanager
-def read_ahead(segments: list[Path], receive: Receive) -> Iterator[Iterator[Page]]:
+def read_ahead(segments: list[Path], processes: int, receive: Receive) -> Iterator[Iterator[Page]]:
     """The pages that segments make, each when `receive` has got all its deliveries: in parts, with its number.
 
-    There is at least one page, so that a first load makes every table. More than a little is read by processes of
-    their own, a page ahead of the one in use: reading holds Python's lock nearly all the time, as does dlt, and side
-    by side they would wait for each other. Each of them has a thread here, in which `receive` is called.
+    There is at least one page, so that a first load makes every table. Processes read a page ahead of the one in
+    use: reading holds Python's lock nearly all the time, as does dlt, and side by side they would wait for each
+    other. Each of them has a thread here, in which `receive` is called.
     """
     plan = Plan(segments)
     if not segments:
-        receive(0, lines_of([]))
         yield iter([Page(0, [])])
-    elif are_few(segments):
+    elif not processes:
         yield _used(_read(plan, parts, receive), plan)
     else:
-        count = min(len(segments), os.cpu_count() or 1, _MOST)
-        with ExitStack() as running, ThreadPoolExecutor(count) as threads:
-            readers = [running.enter_context(_Reader()) for _ in range(count)]
+        with ExitStack() as running, ThreadPoolExecutor(processes) as threads:
+            readers = [running.enter_context(_Reader()) for _ in range(processes)]
             pages = Queue[Page | BaseException | None]()
             for reader in readers:
                 threads.submit(_follow, reader.read(plan, receive), pages)
             try:
-                yield _used(_arriving(pages, count), plan)
+                yield _used(_arriving(pages, processes), plan)
             finally:
                 plan.stop()
                 for reader in readers:

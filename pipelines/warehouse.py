@@ -187,7 +187,7 @@ class Warehouse:
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
         from pipelines import flatten  # noqa: PLC0415
-        from pipelines.readers import are_few, read_ahead  # noqa: PLC0415
+        from pipelines.readers import processes_for, read_ahead  # noqa: PLC0415
 
         taken = set(_taken(connection))
         waiting = [path for segment, path in seen.closed.items() if segment not in taken]
@@ -198,9 +198,10 @@ class Warehouse:
             return total
         meta.outdate(connection)
         _drop_unfinished(connection)
+        processes = processes_for(waiting)
         with (
-            flatten.inbox(connection, alone=are_few(waiting)),
-            read_ahead(waiting, partial(flatten.receive, connection)) as pages,
+            flatten.inbox(connection, alone=not processes),
+            read_ahead(waiting, processes, partial(flatten.receive, connection)) as pages,
             _Loads(self.folder, connection) as loads,
         ):
             for page in pages:

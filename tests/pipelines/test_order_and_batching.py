@@ -190,18 +190,15 @@ def found(home: Home) -> oracle.Rows:
         return {name: sorted(connection.execute(query).fetchall(), key=repr) for name, query in oracle.TABLES.items()}
 
 
-@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["in processes of their own", "in this process"])
-def test_pages_are_the_same_wherever_they_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
+@pytest.mark.parametrize("processes", [0, 1, 3])
+def test_pages_are_the_same_wherever_they_are_read(tmp_path: Path, processes: int) -> None:
     home = Home(tmp_path)
     for number in range(3):
         home.land({"visitID": f"{number}"}, b"{")
     # As long as the names of a year of segments, all together.
     segments = [path.parent.joinpath(*[f"../{path.parent.name}"] * 40, path.name) for path in home.segments() * 900]
-    monkeypatch.setattr(readers, "_ONE_PROCESS_BYTES", limit)
     lines = Counter[int]()
-    with readers.read_ahead(segments, lambda number, part: lines.update({number: part.num_rows})) as found:
+    with readers.read_ahead(segments, processes, lambda number, part: lines.update({number: part.num_rows})) as found:
         whole = {page.number: [segment.taken for segment in page.segments] for page in found}
     assert Counter(each.segment for taken in whole.values() for each in taken) == Counter(
         landing.identity(path) for path in segments

@@ -53,24 +53,34 @@ def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(several: Home) -> 
             received(whole[:cut], 2)
 
 
+# dd keeps nothing back, and nobody else may keep the output open, or its end is not seen.
+BREAKING_OFF = 'exec 3<&0; {{python}} "$@" <&3 | dd bs=1 count={} status=none & exec 3<&- >&-; wait'
+BROKEN_OFF = (readers.ReadingError, OSError, ValueError)  # pyarrow's ArrowInvalid is a ValueError
 DYING = {
-    "before it began": "exit 1",
-    "before it read": "head -c 9 > /dev/null",
-    "within a part": '{python} "$@" | head -c 300',
-    "after all": '{python} "$@"; exit 1',
+    "before it began": ("exit 1", readers.ReadingError),
+    "before it read": ("head -c 9 > /dev/null", readers.ReadingError),
+    "within the first page": (BREAKING_OFF.format("300"), BROKEN_OFF),
+    "within the second page": (BREAKING_OFF.format("{within_second}"), BROKEN_OFF),
+    "after all": ('{python} "$@"; exit 1', readers.ReadingError),
 }
 
 
-@pytest.mark.parametrize("script", DYING.values(), ids=DYING.keys())
+@pytest.mark.parametrize(("script", "raised"), DYING.values(), ids=DYING.keys())
 def test_a_load_whose_reader_died_is_made_good_and_not_published_before(
-    several: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str
+    several: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    script: str,
+    raised: type[BaseException] | tuple[type[BaseException], ...],
 ) -> None:
     dying = tmp_path / "python"
-    dying.write_text("#!/bin/sh\n" + script.format(python=sys.executable))
+    within_second = len(sent(several)) * 3 // 4  # two segments of the same size, a page each
+    dying.write_text("#!/bin/sh\n" + script.format(python=sys.executable, within_second=within_second))
     dying.chmod(0o700)
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(dying))
-        with several.warehouse.lock(), pytest.raises((readers.ReadingError, OSError, ValueError)):
+        patched.setattr(readers, "_MOST", 1)
+        with several.warehouse.lock(), pytest.raises(raised):
             several.warehouse.load()
     with several.warehouse.lock(), pytest.raises(UnfinishedError):
         several.warehouse.publish()
