@@ -27,7 +27,7 @@ class ChecksFailedError(FaultError):
 def fingerprint() -> str:
     """A digest of all that makes the tables: another one makes other tables, and then history is built afresh."""
     digest = sha256(version("duckdb").encode())
-    for module in ("inputs", "rules", "wide"):
+    for module in ("inputs", "pivot", "rules", "wide"):
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     for path in sorted(path for kind in ("*.sql", "*.yml") for path in PROJECT.rglob(kind)):
         if path.relative_to(PROJECT).parts[0] == "target" or path.stem.endswith("_unit_tests"):

@@ -5,9 +5,9 @@ without text goes by its id. Names and positions that a column once had stay wit
 `drop schema wide cascade` forgets them.
 
 What a build has to know about all visits, in order to look at nothing but the changed ones, is in `wide_state`: for
-every visit a signature, the sum of hashes of its questions with their kinds of answers, and once for every signature
-what it stands for. Visits in their hundred thousands share a few dozen of them. A form, one spelling of a question
-and its answer's name, goes by its hash, too: texts are looked up once a form and not once an answer.
+every visit a signature, a hash of its checklist and the kinds of its answers, and once for every signature what it
+stands for. Visits in their hundred thousands share a few dozen of them. A form, one spelling of a question and its
+answer's name, goes by its hash, too: texts are looked up once a form and not once an answer.
 """
 
 import re
@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import quoting, transaction
+from pipelines import pivot, quoting, transaction
 from pipelines.contract import PRODUCTS, Type
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _COMMENT_MAX = 1000
 # A table's rows stay in memory uncompressed, 16 bytes a text, until 122 880 of them are together: the widest tables
 # take half a GiB, common ones a tenth of it.
 _MEMORY_LIMIT = "1GB"
-_CELLS_AT_ONCE = 2_000_000  # bounds the memory of one step of a pivot
 
 # A column is typed where nearly all values read as one type. The few others are NULL in it, counted in
 # `wide.columns.times_unread` and as sent in kobra.answers: a slip of one client must not turn numbers into text.
@@ -42,12 +41,8 @@ _TOLERATED = 0.05
 # An answer's kind in bits: the low ones of answers with a value that reads, the high ones of those without a value.
 _KINDS = {1: Type.BOOL, 2: Type.NUMBER, 4: Type.DATE, 8: Type.TIME}
 _TEXT, _EMPTY = 16, 32
-_VALUE = {
-    Type.TEXT: "value", Type.BOOL: "value_bool", Type.NUMBER: "value_number", Type.DATE: "value_date",
-    Type.TIME: "value_time",
-}  # fmt: skip
 
-_TEMPORARY = "visits cells signed seen products places form_places placed several joined".split()
+_TEMPORARY = "visits signed parts seen products places part_places spans".split()
 
 _TABLES = """
 create schema if not exists wide;
@@ -61,14 +56,14 @@ create table if not exists wide.products (
     product_id integer, table_name varchar, visits bigint, columns integer, left_out bigint
 );
 create table if not exists wide_state.visits (
-    source varchar, visit_id varchar, product_id integer, signature hugeint
+    source varchar, visit_id varchar, product_id integer, signature ubigint
 );
 create table if not exists wide_state.forms (
     form_id ubigint, question_key varchar, answer_key varchar, question_id varchar, question_name varchar,
     answer_name varchar
 );
 create table if not exists wide_state.signatures (
-    signature hugeint, form_id ubigint, question_pos bigint, answer_pos bigint, kinds usmallint
+    signature ubigint, form_id ubigint, question_pos bigint, answer_pos bigint, kinds usmallint
 );
 """
 _COMMENTS = """
@@ -80,96 +75,86 @@ comment on table wide.products is
 
 # ---------------------------------------------------------------- reading visits
 
+_KINDS_OF_ANSWER = f"""
+case
+    when value is null and answer_type_id is null then 0
+    when trim(value) <> '' then
+        case when value_bool is not null then 1 when value_number is not null then 2
+             when value_date is not null then 4 when value_time is not null then 8 else {_TEXT} end
+    else {_EMPTY} * case
+        when answer_type_id in ('6', '8') then 1 when answer_type_id in ('3', '4') then 2
+        when answer_type_id = '5' then 4 when answer_type_id = '10' then 8 else {_TEXT} end
+end::usmallint
+"""
+
 _READ = f"""
 create or replace temp table wide_visits as
-    select row_number() over (order by start_local, source, visit_id)::integer as v, source, visit_id, product_id,
-        rowid as visit_row
-    from marts.visits where product_id is not null and WHICH;
+    select visits.rowid as v, source, visit_id, product_id, checklist
+    from marts.visits as visits left join staging.visit_checklists as checklists using (source, visit_id)
+    where product_id is not null and WHICH;
 
-create or replace temp table wide_cells as
-    with asked as (
-        select v, product_id, question_pos, hash(question_id, question_name) as question
-        from QUESTIONS join temp.wide_visits using (source, visit_id)
-    ),
-    answered as (
-        select v, question_pos, answer_pos, answer_name, answer_row, case
-                when value is null and answer_type_id is null then 0
-                when trim(value) <> '' then
-                    case when value_bool is not null then 1 when value_number is not null then 2
-                         when value_date is not null then 4 when value_time is not null then 8 else {_TEXT} end
-                else {_EMPTY} * case
-                    when answer_type_id in ('6', '8') then 1 when answer_type_id in ('3', '4') then 2
-                    when answer_type_id = '5' then 4 when answer_type_id = '10' then 8 else {_TEXT} end
-            end::usmallint as kinds
-        from ANSWERS join temp.wide_visits using (source, visit_id)
+create or replace temp table wide_signed as
+    with answered as (
+        select v, sum(hash(question_pos, answer_pos, {_KINDS_OF_ANSWER})) as answers, sum(strlen(value)) as bytes,
+            min(answers.rowid) as first_row, max(answers.rowid) as last_row
+        from kobra.answers as answers join temp.wide_visits using (source, visit_id) where NEAR group by v
     )
-    select v, product_id, question_pos, coalesce(answer_pos, 0) as answer_pos, hash(question, answer_name) as form_id,
-        answer_row, coalesce(kinds, 0)::usmallint as kinds
-    from asked left join answered using (v, question_pos);
+    select v, hash(checklist, coalesce(answers, 0)) as signature, first_row, last_row, coalesce(bytes, 0) as bytes
+    from temp.wide_visits left join answered using (v);
+
+-- What the visits of a checklist are asked, and what each of it is called.
+create or replace temp table wide_parts as
+    select *, hash(checklist, question_pos, answer_pos) as part,
+        hash(question_id, question_name, answer_name) as form_id
+    from staging.checklists semi join temp.wide_visits using (checklist);
 
 insert into wide_state.forms
     with strange as (
-        select form_id, unnest(any_value(struct_pack(v, question_pos, answer_pos)))
-        from temp.wide_cells anti join wide_state.forms using (form_id) group by form_id
+        select form_id, unnest(any_value(struct_pack(question_id, question_name, answer_name)))
+        from temp.wide_parts anti join wide_state.forms using (form_id) group by form_id
     )
     select form_id,
         -- a normalised text has no '#', so an id is never taken for one
         coalesce(nullif(kobra.normalised_text(question_name), ''), '#' || coalesce(question_id, '')),
         coalesce(kobra.normalised_text(answer_name), ''),
         question_id, question_name, answer_name
-    from strange join temp.wide_visits using (v)
-    join kobra.questions using (source, visit_id, question_pos)
-    left join kobra.answers using (source, visit_id, question_pos, answer_pos);
+    from strange;
 """
+_NEAR = "answers.rowid in (select rowid from kobra.answers semi join temp.wide_visits using (source, visit_id))"
 
-_REMEMBER = """
-create or replace temp table wide_signed as
-    select v, sum(hash(form_id, question_pos, answer_pos, kinds)) as signature from temp.wide_cells group by v;
-
+_REMEMBER = f"""
 insert into wide_state.visits
-    select source, visit_id, product_id, coalesce(signature, 0)
-    from temp.wide_visits left join temp.wide_signed using (v);
+    select source, visit_id, product_id, signature from temp.wide_visits join temp.wide_signed using (v);
 
 insert into wide_state.signatures
-    with example as (
+    with strange as (
         select signature, min(v) as v
-        from temp.wide_signed
-        where signature not in (select signature from wide_state.signatures)
-        group by all
+        from temp.wide_signed anti join wide_state.signatures using (signature) group by all
+    ),
+    examples as (
+        select signature, source, visit_id, checklist from strange join temp.wide_visits using (v)
+    ),
+    answered as (
+        select signature, question_pos, answer_pos, {_KINDS_OF_ANSWER} as kinds
+        from kobra.answers join examples using (source, visit_id)
+        where answers.rowid in (select rowid from kobra.answers semi join examples using (source, visit_id))
     )
-    select signature, form_id, min(question_pos), min(answer_pos), bit_or(kinds)
-    from example join temp.wide_cells using (v) group by signature, form_id;
+    select signature, form_id, min(question_pos), min(answer_pos), bit_or(coalesce(kinds, 0)::usmallint)
+    from examples
+    join temp.wide_parts using (checklist)
+    left join answered using (signature, question_pos, answer_pos)
+    group by signature, form_id;
 
 delete from wide_state.signatures where signature not in (select signature from wide_state.visits);
 """
 
-# One row per visit and column, of a span of visits: so few that they stay in memory. Several answers are rare: only
-# theirs are put in order.
-_PLACED = f"""
-create or replace temp table wide_placed as
-    with cells as (
-        select v, place, type, question_pos, answer_pos, answer_row
-        from temp.wide_cells join temp.wide_form_places using (product_id, form_id) where WHICH
-    )
-    select v, place, cells.question_pos, cells.answer_pos, {
-    ", ".join(f"case when type = '{kind}' then {name} end as {name}" for kind, name in _VALUE.items())
-}
-    from cells join kobra.answers as answers on answers.rowid = cells.answer_row
-    where coalesce({
-    ", ".join(f"case when type = '{kind}' then {name}::varchar end" for kind, name in _VALUE.items())
-}) is not null;
-
-create or replace temp table wide_several as
-    select v, place from temp.wide_placed group by all having count(*) > 1;
-
-create or replace temp table wide_joined as
-    select v, place, string_agg(value, '; ' order by question_pos, answer_pos) as value, {
-    ", ".join(f"arg_min({name}, (question_pos, answer_pos)) as {name}" for name in _VALUE.values() if name != "value")
-}
-    from temp.wide_placed semi join temp.wide_several using (v, place) group by all;
-
-delete from temp.wide_placed where (v, place) in (select (v, place) from temp.wide_several);
-insert into temp.wide_placed by name select * from temp.wide_joined;
+# A place is a column of a table. Several answers of a visit may have the same.
+_PART_PLACES = """
+create or replace temp table wide_part_places as
+    select part, place, count(*) over (partition by checklist, place) > 1 as is_one_of_several
+    from temp.wide_parts
+    join wide_state.forms using (form_id)
+    join temp.wide_places using (product_id, question_key, answer_key)
 """
 
 # ---------------------------------------------------------------- choosing columns
@@ -257,10 +242,16 @@ class _Wide(NamedTuple):
 
     product_id: int
     questions: list[_Question]
+    first_place: int
 
     @property
     def name(self) -> str:
         return f"product_{self.product_id}"
+
+    @property
+    def pivot(self) -> pivot.Table:
+        columns = [(str(question.column), question.type) for question in self.questions]
+        return pivot.Table(self.product_id, self.name, columns, self.first_place)
 
 
 def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
@@ -299,7 +290,7 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     wanted = list(_wanted(connection))
     _register(connection, wanted)
     _drop_others(connection, wanted)
-    again = []
+    kept, again = [], []
     for table in wanted:
         missing = None if touched is None else _missing(connection, table)
         # What was left out, and now is not, was asked in other visits too.
@@ -309,27 +300,31 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
         for name, kind in missing.items():
             connection.execute(f"alter table wide.{table.name} add column {quoting.name(name)} {kind}")
         connection.execute(f"delete from wide.{table.name} where {which}")
-        _fill(connection, table)
+        kept.append(table)
     for table in again:
         _create(connection, table)
-        if touched is not None:  # its type changed, or a question is gone: what is at hand is not all of it
-            _read(connection, f"product_id = {table.product_id}", by_place=False)
-        _fill(connection, table)
+    _fill(connection, kept if touched is not None else again)
+    for table in again if touched is not None else []:
+        # Its type changed, or a question is gone: what is at hand is not all of it.
+        _read(connection, f"product_id = {table.product_id}", by_place=False)
+        _fill(connection, [table])
     for table in wanted:
         _comment(connection, table)
 
 
 def _read(connection: "DuckDBPyConnection", which: str, *, by_place: bool) -> None:
-    """The visits in question as temp.wide_visits and all that was answered in them as temp.wide_cells.
+    """The visits in question as temp.wide_visits, their signatures as temp.wide_signed, what their checklists ask as
+    temp.wide_parts.
 
-    `by_place`: they are few. Then only the keys of all others are looked at.
+    `by_place`: they are few. Then only the keys of all other answers are looked at.
     """
-    read = _READ.replace("WHICH", which)
-    for table in ("questions", "answers"):
-        places = f"select rowid from kobra.{table} semi join temp.wide_visits using (source, visit_id)"
-        which_rows = f"where rowid in ({places})" if by_place else ""
-        read = read.replace(table.upper(), f"(select *, rowid as {table[:-1]}_row from kobra.{table} {which_rows})")
-    connection.execute(read)
+    connection.execute(_READ.replace("WHICH", which).replace("NEAR", _NEAR if by_place else "true"))
+
+
+def _fill(connection: "DuckDBPyConnection", tables: list[_Wide]) -> None:
+    """Add the rows of the visits at hand."""
+    connection.execute(_PART_PLACES)
+    pivot.fill(connection, LEADING, [table.pivot for table in tables])
 
 
 def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
@@ -337,6 +332,7 @@ def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
     products = connection.execute(
         "select product_id from temp.wide_products where rank <= ? order by all", [PRODUCTS_MAX]
     ).fetchall()
+    first_place = 0
     for (product_id,) in products:
         rows = connection.execute(
             """
@@ -348,7 +344,8 @@ def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
             [product_id, COLUMNS_MAX],
         ).fetchall()
         seen = [_Question(q, a, _KINDS.get(kind, Type.TEXT), *others) for q, a, kind, *others in rows]
-        yield _Wide(product_id, list(_named(seen, _taken(connection, product_id))))
+        yield _Wide(product_id, list(_named(seen, _taken(connection, product_id))), first_place)
+        first_place += len(seen)
 
 
 def _taken(connection: "DuckDBPyConnection", product_id: int) -> tuple[set[str], int]:
@@ -421,7 +418,7 @@ def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None
     rows = [
         (table.product_id, q.question_key, q.answer_key, place, q.column, q.type.value, q.position, q.times_asked,
          q.times_unread, q.question_id, q.question_name, q.answer_name)
-        for table in wanted for place, q in enumerate(table.questions)
+        for table in wanted for place, q in enumerate(table.questions, table.first_place)
     ]  # fmt: skip
     if rows:
         connection.execute(
@@ -436,9 +433,6 @@ def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None
             select product_id, question_key, answer_key, column_name, type, position, true, times_asked, times_unread,
                 question_id, question_name, answer_name
             from temp.wide_places;
-        create or replace temp table wide_form_places as
-            select product_id, form_id, place, type
-            from temp.wide_places join wide_state.forms using (question_key, answer_key);
         delete from wide.products;
         insert into wide.products
             with placed as (select product_id, count(*) as columns from temp.wide_places group by all)
@@ -508,40 +502,3 @@ def _comment(connection: "DuckDBPyConnection", table: _Wide) -> None:
             connection.execute(
                 f"comment on column wide.{table.name}.{quoting.name(str(question.column))} is {quoting.literal(text)}"
             )
-
-
-def _fill(connection: "DuckDBPyConnection", table: _Wide) -> None:
-    """Add the rows of the visits at hand, a bounded number of cells at a time."""
-    columns = [*map(quoting.name, LEADING), *(quoting.name(str(question.column)) for question in table.questions)]
-    for first, last in _spans(connection, table, max(1000, _CELLS_AT_ONCE // len(columns))):
-        span = f"product_id = {table.product_id} and v between {first} and {last}"
-        connection.execute(_PLACED.replace("WHICH", span))
-        found = connection.execute("select distinct place from temp.wide_placed order by all").fetchall()
-        places = [place for (place,) in found]  # rare questions cost nothing where nobody asked them
-        pivoted = "".join(
-            f", any_value({_VALUE[table.questions[place].type]}) filter (place = {place}) as p{place}"
-            for place in places
-        )
-        filled = columns[: len(LEADING)] + [columns[len(LEADING) + place] for place in places]
-        connection.execute(
-            f"""
-            insert into wide.{table.name} ({", ".join(filled)})
-                with answered as (select v{pivoted} from temp.wide_placed group by v)
-                select {", ".join(f"m.{name}" for name in LEADING)}{"".join(f", p{place}" for place in places)}
-                from (from temp.wide_visits where {span}) as w join marts.visits as m on m.rowid = w.visit_row
-                left join answered using (v)
-            """
-        )
-
-
-def _spans(connection: "DuckDBPyConnection", table: _Wide, step: int) -> list[tuple[int, int]]:
-    """First and last of the visits at hand, `step` of them at a time."""
-    return connection.execute(
-        """
-        with numbered as (
-            select v, (row_number() over (order by v) - 1) // ? as span from temp.wide_visits where product_id = ?
-        )
-        select min(v), max(v) from numbered group by span order by all
-        """,
-        [step, table.product_id],
-    ).fetchall()

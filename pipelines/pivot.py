@@ -1,0 +1,140 @@
+"""Turn answers, a row each, into a row per visit and a column per question: a bounded amount of them at a time.
+
+DuckDB finds which answer belongs where; numpy and Arrow put it there, in a fraction of the time that an aggregate a
+column takes.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines import quoting
+from pipelines.contract import Type
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_ANSWERS_AT_ONCE = 1_000_000
+_BYTES_AT_ONCE = 80 << 20  # what the rows to be take at least
+_CELL_BYTES = 16
+_BATCH_ROWS = 2048  # DuckDB reads Arrow batches in parallel
+_VALUE = {
+    Type.TEXT: "value", Type.BOOL: "value_bool", Type.NUMBER: "value_number", Type.DATE: "value_date",
+    Type.TIME: "value_time",
+}  # fmt: skip
+
+# Answers were loaded a page after the other, those of a visit together. So visits in the order of their answers have
+# them in a narrow range.
+_SPANS = """
+create or replace temp table wide_spans as
+    with weighed as (
+        select *, coalesce(first_row // {answers_at_once}, -1) as stretch, {cell_bytes} * columns + bytes as weight
+        from temp.wide_visits
+        join temp.wide_signed using (v)
+        join (select unnest(?) as product_id, unnest(?) as columns) using (product_id)
+    )
+    select v, source, visit_id, product_id, checklist, first_row, last_row, stretch,
+        sum(weight) over (partition by stretch order by first_row, v) // {bytes_at_once} as slice
+    from weighed
+"""
+_RANGES = """
+select format('stretch = {} and slice = {}', stretch, slice), coalesce(min(first_row), 0), coalesce(max(last_row), -1)
+from temp.wide_spans group by stretch, slice order by stretch, slice
+"""
+
+_VISITS = """
+select {leading}, v, spans.product_id
+from (from temp.wide_spans where {span}) as spans join marts.visits as visits on visits.rowid = v
+"""
+_PLACED = """
+with placed as (
+    select v, place, question_pos, answer_pos, {values}
+    from (from kobra.answers where rowid between {first} and {last})
+    join (from temp.wide_spans where {span}) using (source, visit_id)
+    join temp.wide_part_places on part = hash(checklist, question_pos, answer_pos)
+    where {which}
+)
+"""
+_MAY_BE_SEVERAL = "select bool_or(is_one_of_several) from temp.wide_part_places"
+_ONE = "select v, place, {values} from placed"
+_SEVERAL = """
+select v, place, string_agg(value, '; ' order by question_pos, answer_pos) as value, {firsts} from placed group by all
+"""
+
+
+class Table(NamedTuple):
+    """Table wide.<name> of a product: its question columns with their types, and the place of the first of them."""
+
+    product_id: int
+    name: str
+    columns: list[tuple[str, Type]]
+    first_place: int
+
+
+def fill(connection: "DuckDBPyConnection", leading: Sequence[str], tables: Sequence[Table]) -> None:
+    """Add the visits of temp.wide_visits to the tables of their products: columns of marts.visits, then answers.
+
+    Visits are known by their rowid in marts.visits, answers by their `part` of a checklist: those whose part has a
+    place in temp.wide_part_places. Several answers at a place are joined as text, or else the first one counts.
+    """
+    widths = [len(leading) + len(table.columns) for table in tables]
+    spans = _SPANS.format(answers_at_once=_ANSWERS_AT_ONCE, bytes_at_once=_BYTES_AT_ONCE, cell_bytes=_CELL_BYTES)
+    connection.execute(spans, [[table.product_id for table in tables], widths])
+    columns = ", ".join(f"visits.{name}" for name in leading)
+    may_be_several = connection.execute(_MAY_BE_SEVERAL).fetchone() == (True,)
+    for span, first, last in connection.execute(_RANGES).fetchall():
+        visits = _rows(connection, _VISITS.format(leading=columns, span=span))
+        placed = partial(_PLACED.format, span=span, first=first, last=last, values=", ".join(_VALUE.values()))
+        answers = _answers(connection, placed, may_be_several=may_be_several)
+        for table in tables:
+            rows = visits.filter(pc.equal(visits["product_id"], table.product_id))
+            if rows.num_rows:
+                _insert(connection, table, _pivoted(rows, answers, table))
+
+
+def _rows(connection: "DuckDBPyConnection", query: str) -> pa.Table:
+    return connection.sql(query).to_arrow_table()  # what `execute` gives is turned into Arrow by one thread alone
+
+
+def _answers(connection: "DuckDBPyConnection", placed: Callable[..., str], *, may_be_several: bool) -> pa.Table:
+    """v, place and every kind of value."""
+    values = list(_VALUE.values())
+    answers = _rows(connection, placed(which="not is_one_of_several") + _ONE.format(values=", ".join(values)))
+    if may_be_several:
+        firsts = ", ".join(f"arg_min({name}, (question_pos, answer_pos)) as {name}" for name in values[1:])
+        several = _rows(connection, placed(which="is_one_of_several") + _SEVERAL.format(firsts=firsts))
+        answers = pa.concat_tables([answers, several])
+    return answers.combine_chunks()
+
+
+def _pivoted(rows: pa.Table, answers: pa.Table, table: Table) -> pa.Table:
+    """Visits of one product, and on their right what they answered."""
+    at = _positions(rows["v"].to_numpy(), answers["v"].to_numpy())
+    here = np.flatnonzero(at >= 0)
+    which = np.full((len(table.columns), rows.num_rows), -1, np.int32)
+    which[answers["place"].to_numpy()[here] - table.first_place, at[here]] = here
+    rows = rows.drop_columns(["v", "product_id"])
+    for (name, kind), places in zip(table.columns, which, strict=True):
+        is_open = places < 0
+        if not is_open.all():  # rare questions cost nothing where nobody asked them
+            values = answers[_VALUE[kind]].chunk(0)
+            rows = rows.append_column(name, values.take(pa.array(places, mask=is_open)))
+    return rows
+
+
+def _positions(there: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Where the wanted rows are; -1: nowhere."""
+    positions = np.full(max(there.max(initial=0), wanted.max(initial=0)) + 1, -1, np.int32)
+    positions[there] = np.arange(len(there), dtype=np.int32)
+    return positions[wanted]
+
+
+def _insert(connection: "DuckDBPyConnection", table: Table, rows: pa.Table) -> None:
+    batches = pa.Table.from_batches(rows.combine_chunks().to_batches(_BATCH_ROWS), rows.schema)
+    pivoted = batches.__arrow_c_stream__()  # noqa: F841 - as the query names it
+    connection.execute(f"insert into wide.{quoting.name(table.name)} by name from pivoted")
