@@ -5,6 +5,13 @@
     unique_key=['source', 'visit_id'],
     meta={'touched': 'touched_visits'},
 ) }}
+{%- set visits_in_zones -%}
+    {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
+    inner join {{ ref('time_zones') }} as time_zones
+        on
+            time_zones.source = visits.source
+            and time_zones.time_zone_raw is not distinct from visits.time_zone_raw
+{%- endset %}
 with visits as (
     select
         visits.*,
@@ -15,11 +22,7 @@ with visits as (
             when visits.finished then 'completed'
             else 'open'
         end as state
-    from {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
-    inner join {{ ref('time_zones') }} as time_zones
-        on
-            time_zones.source = visits.source
-            and time_zones.time_zone_raw is not distinct from visits.time_zone_raw
+    from {{ visits_in_zones }}
 ),
 
 roles as (
@@ -27,10 +30,19 @@ roles as (
     from {{ touched_rows(ref('visit_roles'), ref('touched_visits'), ['source', 'visit_id']) }} as roles
 ),
 
+-- Not from the visits above: what is asked for twice is kept, and these are all columns of all visits.
+days_of_visits as (
+    select distinct
+        time_zones.time_zone,
+        cast(visits.start_local as date) as start_day,
+        cast(visits.end_local as date) as end_day
+    from {{ visits_in_zones }}
+),
+
 local_days as (
-    select time_zone, cast(start_local as date) as local_day from visits where start_local is not null
+    select time_zone, start_day as local_day from days_of_visits where start_day is not null
     union
-    select time_zone, cast(end_local as date) from visits where end_local is not null
+    select time_zone, end_day from days_of_visits where end_day is not null
 ),
 
 -- The clock's offset a day before a local day begins and a day after it ends. Where both are equal the clock does not

@@ -17,23 +17,21 @@ with visits as (
             and time_zones.time_zone_raw is not distinct from visits.time_zone_raw
 ),
 
-answers as (
-    select source, visit_id, question_pos, answer_pos, value
-    from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers
-),
-
 -- One number for all that says which answer it is: so that answers meet visits first and this small table last.
 parts as (
     select
         {{ row_hash(['checklists.checklist', 'checklists.question_pos', 'checklists.answer_pos']) }} as part,
         forms.role,
-        forms.value_type
+        forms.value_type,
+        count(*) over (partition by checklists.checklist, forms.role) = 1 as is_only_one
     from {{ ref('checklists') }} as checklists
     inner join {{ ref('question_forms') }} as forms on {{ is_of_form('checklists', 'forms') }}
     where checklists.is_answered and forms.role is not null
 ),
 
-read as (
+-- Putting several answers of a role in order costs twice what all else does: they are few, and go their own way.
+{% for read, which in {'singles': 'parts.is_only_one', 'several': 'not parts.is_only_one'}.items() %}
+{{ read }} as (
     select
         answers.source,
         answers.visit_id,
@@ -44,18 +42,34 @@ read as (
         case when parts.value_type = 'date' then {{ read_date('answers.value', 'visits.time_zone') }} end as date_value,
         case when parts.value_type = 'time' then {{ read_time('answers.value') }} end as time_value,
         case when parts.value_type in ('code', 'text') then {{ not_blank('answers.value') }} end as text_value
-    from answers
+    from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers
     inner join visits on visits.source = answers.source and visits.visit_id = answers.visit_id
     inner join parts
         on parts.part = {{ row_hash(['visits.checklist', 'answers.question_pos', 'answers.answer_pos']) }}
+    where {{ which }}
+),
+
+{% endfor %}
+{%- set values = ['bool_value', 'money_value', 'date_value', 'time_value', 'text_value'] %}
+one_each as (
+    select source, visit_id, role, {{ values | join(', ') }} from singles
+    union all
+    select
+        source,
+        visit_id,
+        role,
+        {% for value in values %}
+        {{ first_by(value, 'position') }}{{ "," if not loop.last }}
+        {% endfor %}
+    from several
+    group by source, visit_id, role
 )
 
 select
     source,
     visit_id,
     {% for role, value in roles().items() %}
-    {{ first_by(value ~ '_value', 'position') }} filter (where role = '{{ role }}')
-        as {{ role }}{{ "," if not loop.last }}
+    any_value(case when role = '{{ role }}' then {{ value }}_value end) as {{ role }}{{ "," if not loop.last }}
     {% endfor %}
-from read
+from one_each
 group by source, visit_id
