@@ -89,9 +89,12 @@ end::usmallint
 
 _READ = f"""
 create or replace temp table wide_visits as
-    select visits.rowid as v, source, visit_id, product_id, checklist
-    from marts.visits as visits left join staging.visit_checklists as checklists using (source, visit_id)
-    where product_id is not null and WHICH;
+    with visits as (
+        select rowid as v, source, visit_id, product_id from marts.visits where product_id is not null and WHICH
+    ),
+    checklists as (from staging.visit_checklists semi join visits using (source, visit_id))
+    select v, source, visit_id, product_id, checklist
+    from visits left join checklists using (source, visit_id);
 
 create or replace temp table wide_signed as
     with answered as (

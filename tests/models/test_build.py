@@ -154,15 +154,19 @@ def test_a_build_told_another_day_moves_what_depends_on_it_and_shows_it_to_nobod
     assert home.values("select as_of from w.meta.build") == [LATER]
 
 
-@pytest.mark.parametrize("forgets", [False, True], ids=["as it is", "without what ran out"])
-def test_days_and_payments_come_and_go_as_if_all_was_built_at_once(
-    built: BuiltHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forgets: bool
+@pytest.mark.parametrize(
+    "forgotten",
+    [None, "\nunion\nselect last_days", "\nunion\nselect facts"],
+    ids=["as it is", "without what ran out", "without what only a file says"],
+)
+def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
+    built: BuiltHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str | None
 ) -> None:
-    if forgets:
+    if forgotten:
         project = tmp_path / "sql"
         shutil.copytree(models.PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
         reckoned = project / "models" / "staging" / "reckoned_accounts.sql"
-        reckoned.write_text(reckoned.read_text().partition("\nunion\nselect last_days")[0])
+        reckoned.write_text(reckoned.read_text().partition(forgotten)[0])
         monkeypatch.setattr(models, "PROJECT", project)
     home = built.copy(tmp_path / "home")
     home.build(full=True)
@@ -174,6 +178,8 @@ def test_days_and_payments_come_and_go_as_if_all_was_built_at_once(
         payments = home.edit("inputs/payments.csv", f"{PAYMENTS}{payment}\n")
         if payment is None:
             payments.unlink()
+        lines = "".join(f"{account},2026-03-01,{number}\n" for account in (110, 120, 130, 140))
+        home.edit("inputs/accounts.csv", f"external_id,as_of_date,balance\n{lines}")
         home.build(as_of)
         assert home.runs()[0]["is_full"] is False
         at_once = home.copy(tmp_path / f"{number}")
@@ -181,7 +187,7 @@ def test_days_and_payments_come_and_go_as_if_all_was_built_at_once(
         wrong += differences(home.warehouse.published, at_once.warehouse.published)
         seen |= {*statuses(at_once)["promise"], *statuses(at_once)["revisit"]}
     assert seen == {"open", "kept", "partial", "broken", "unknown", "pending", "missed"}
-    assert bool(wrong) == forgets
+    assert bool(wrong) == bool(forgotten)
 
 
 def test_a_build_cut_short_before_it_began_leaves_the_next_one_to_reckon_what_ran_out(home: BuiltHome) -> None:

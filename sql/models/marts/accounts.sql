@@ -1,4 +1,10 @@
 -- One row per (source, account_id) with any visit: how it stands, with the columns of accounts.csv.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['source', 'account_id'],
+    meta={'touched': 'reckoned_accounts'},
+) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 ),
@@ -48,7 +54,7 @@ select
     on_file.lng,
     on_file.assigned_on,
     on_file.as_of_date
-from {{ ref('account_facts') }} as facts
+from {{ touched_rows(ref('account_facts'), ref('reckoned_accounts'), ['source', 'account_id']) }} as facts
 left join open_promises
     on
         open_promises.source = facts.source

@@ -1,6 +1,6 @@
--- One row per (source, account_id) whose promises and revisits are reckoned anew: those that a changed visit was or is
--- part of; those with a last day that is over as of one of two builds, the last one and this, and not of the other; and
--- those with promises when a file of the customer is another. None in a full build: there nothing asks.
+-- One row per (source, account_id) that is reckoned anew, with its promises and revisits: those that a changed visit was
+-- or is part of; those with a last day that is over as of one of two builds, the last one and this, and not of the other;
+-- and all when a file of the customer is another. None in a full build: there nothing asks.
 with build as (
     select
         is_edited,
@@ -29,5 +29,10 @@ where {{ not flags.FULL_REFRESH }}
 union
 select promises.source, promises.account_id
 from {{ ref('promises_made') }} as promises
+inner join build on build.is_edited
+where {{ not flags.FULL_REFRESH }}
+union
+select facts.source, facts.account_id
+from {{ ref('account_facts') }} as facts
 inner join build on build.is_edited
 where {{ not flags.FULL_REFRESH }}
