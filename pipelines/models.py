@@ -90,7 +90,7 @@ def _home(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _keeping_garbage() -> Iterator[None]:
-    """dbt makes a million objects that it keeps: they are looked through for garbage once, when it is done."""
+    """dbt makes a million objects that it keeps: none of them is looked through for garbage meanwhile."""
     gc.disable()
     try:
         yield

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ANSWERS_AT_ONCE = 1_000_000
-_BYTES_AT_ONCE = 80 << 20  # what the rows to be take at least
+_BYTES_AT_ONCE = 80 << 20  # of rows to be, reckoned low: for each cell these, and its text
 _CELL_BYTES = 16
 _BATCH_ROWS = 2048  # DuckDB reads Arrow batches in parallel
 _VALUE = {
@@ -67,7 +67,7 @@ select v, place, string_agg(value, '; ' order by question_pos, answer_pos) as va
 """
 
 
-class Table(NamedTuple):
+class Target(NamedTuple):
     """Table wide.<name> of a product: its question columns with their types, and the place of the first of them."""
 
     product_id: int
@@ -76,25 +76,27 @@ class Table(NamedTuple):
     first_place: int
 
 
-def fill(connection: "DuckDBPyConnection", leading: Sequence[str], tables: Sequence[Table]) -> None:
+def fill(connection: "DuckDBPyConnection", leading: Sequence[str], targets: Sequence[Target]) -> None:
     """Add the visits of temp.wide_visits to the tables of their products: columns of marts.visits, then answers.
 
-    Visits are known by their rowid in marts.visits, answers by their `part` of a checklist: those whose part has a
-    place in temp.wide_part_places. Several answers at a place are joined as text, or else the first one counts.
+    Visits are known by their rowid in marts.visits; temp.wide_signed says where their answers are and how long.
+    Answers are known by their `part` of a checklist: those whose part has a place, a column of a target, in
+    temp.wide_part_places. Several answers at a place are joined as text, or else the first one counts.
     """
-    widths = [len(leading) + len(table.columns) for table in tables]
+    widths = [len(leading) + len(target.columns) for target in targets]
     spans = _SPANS.format(answers_at_once=_ANSWERS_AT_ONCE, bytes_at_once=_BYTES_AT_ONCE, cell_bytes=_CELL_BYTES)
-    connection.execute(spans, [[table.product_id for table in tables], widths])
+    connection.execute(spans, [[target.product_id for target in targets], widths])
     columns = ", ".join(f"visits.{name}" for name in leading)
     may_be_several = connection.execute(_MAY_BE_SEVERAL).fetchone() == (True,)
     for span, first, last in connection.execute(_RANGES).fetchall():
         visits = _rows(connection, _VISITS.format(leading=columns, span=span))
         placed = partial(_PLACED.format, span=span, first=first, last=last, values=", ".join(_VALUE.values()))
         answers = _answers(connection, placed, may_be_several=may_be_several)
-        for table in tables:
-            rows = visits.filter(pc.equal(visits["product_id"], table.product_id))
+        for target in targets:
+            rows = visits.filter(pc.equal(visits["product_id"], target.product_id))
             if rows.num_rows:
-                _insert(connection, table, _pivoted(rows, answers, table))
+                _insert(connection, target, _pivoted(rows, answers, target))
+    connection.execute("drop table temp.wide_spans")
 
 
 def _rows(connection: "DuckDBPyConnection", query: str) -> pa.Table:
@@ -102,7 +104,7 @@ def _rows(connection: "DuckDBPyConnection", query: str) -> pa.Table:
 
 
 def _answers(connection: "DuckDBPyConnection", placed: Callable[..., str], *, may_be_several: bool) -> pa.Table:
-    """v, place and every kind of value."""
+    """v, place and every kind of value. `placed` makes the query for some of the answers of a span."""
     values = list(_VALUE.values())
     answers = _rows(connection, placed(which="not is_one_of_several") + _ONE.format(values=", ".join(values)))
     if may_be_several:
@@ -112,18 +114,18 @@ def _answers(connection: "DuckDBPyConnection", placed: Callable[..., str], *, ma
     return answers.combine_chunks()
 
 
-def _pivoted(rows: pa.Table, answers: pa.Table, table: Table) -> pa.Table:
+def _pivoted(rows: pa.Table, answers: pa.Table, target: Target) -> pa.Table:
     """Visits of one product, and on their right what they answered."""
     at = _positions(rows["v"].to_numpy(), answers["v"].to_numpy())
     here = np.flatnonzero(at >= 0)
-    which = np.full((len(table.columns), rows.num_rows), -1, np.int32)
-    which[answers["place"].to_numpy()[here] - table.first_place, at[here]] = here
+    answer_at = np.full((len(target.columns), rows.num_rows), -1, np.int32)
+    answer_at[answers["place"].to_numpy()[here] - target.first_place, at[here]] = here
     rows = rows.drop_columns(["v", "product_id"])
-    for (name, kind), places in zip(table.columns, which, strict=True):
-        is_open = places < 0
+    for (name, kind), chosen in zip(target.columns, answer_at, strict=True):
+        is_open = chosen < 0
         if not is_open.all():  # rare questions cost nothing where nobody asked them
             values = answers[_VALUE[kind]].chunk(0)
-            rows = rows.append_column(name, values.take(pa.array(places, mask=is_open)))
+            rows = rows.append_column(name, values.take(pa.array(chosen, mask=is_open)))
     return rows
 
 
@@ -134,7 +136,7 @@ def _positions(there: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
     return positions[wanted]
 
 
-def _insert(connection: "DuckDBPyConnection", table: Table, rows: pa.Table) -> None:
+def _insert(connection: "DuckDBPyConnection", target: Target, rows: pa.Table) -> None:
     batches = pa.Table.from_batches(rows.combine_chunks().to_batches(_BATCH_ROWS), rows.schema)
     pivoted = batches.__arrow_c_stream__()  # noqa: F841 - as the query names it
-    connection.execute(f"insert into wide.{quoting.name(table.name)} by name from pivoted")
+    connection.execute(f"insert into wide.{quoting.name(target.name)} by name from pivoted")

@@ -29,7 +29,7 @@ class ReadingError(RuntimeError):
 
 
 def processes_for(segments: list[Path]) -> int:
-    """How many processes of their own segments are read by: none, when they hold only a little."""
+    """How many processes are to read segments: 0 where they hold so little that this one does."""
     if sum(path.stat().st_size for path in segments) <= _ONE_PROCESS_BYTES:
         return 0
     return min(len(segments), os.cpu_count() or 1, _MOST)

@@ -31,7 +31,7 @@ PRODUCTS_MAX = 50  # products that get a table
 NAME_MAX, _ANSWER_NAME_MAX = 60, 24
 _COMMENT_MAX = 1000
 # A table's rows stay in memory uncompressed, 16 bytes a text, until 122 880 of them are together: the widest tables
-# take half a GiB, common ones a tenth of it.
+# take half a GiB each, common ones a tenth of it.
 _MEMORY_LIMIT = "1GB"
 
 # A column is typed where nearly all values read as one type. The few others are NULL in it, counted in
@@ -42,7 +42,7 @@ _TOLERATED = 0.05
 _KINDS = {1: Type.BOOL, 2: Type.NUMBER, 4: Type.DATE, 8: Type.TIME}
 _TEXT, _EMPTY = 16, 32
 
-_TEMPORARY = "visits signed parts seen products places part_places spans".split()
+_TEMPORARY = "visits signed parts seen products places part_places".split()
 
 _TABLES = """
 create schema if not exists wide;
@@ -252,16 +252,17 @@ class _Wide(NamedTuple):
         return f"product_{self.product_id}"
 
     @property
-    def pivot(self) -> pivot.Table:
+    def target(self) -> pivot.Target:
         columns = [(str(question.column), question.type) for question in self.questions]
-        return pivot.Table(self.product_id, self.name, columns, self.first_place)
+        return pivot.Target(self.product_id, self.name, columns, self.first_place)
 
 
 def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
-    """Bring the tables of schema `wide` up to date, all at once or not at all.
+    """Bring the tables of schema `wide` up to date with the models, all at once or not at all.
 
     `touched`: a table with (source, visit_id) of the visits that changed or went since the last build that was
-    completed; None: read every visit again.
+    completed; None: read every visit again. Reads schema kobra, and what the models have just made of it:
+    marts.visits, and the checklists of schema staging.
     """
     limit = connection.execute("select current_setting('memory_limit')").fetchone()
     assert limit is not None
@@ -286,7 +287,7 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     which = "true" if touched is None else f"(source, visit_id) in (select source, visit_id from {touched})"
     connection.execute(f"delete from wide_state.visits where {which}")
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
-    _read(connection, which, by_place=touched is not None)
+    _read(connection, which, are_few=touched is not None)
     connection.execute(_REMEMBER)
     connection.execute(_SEEN.replace("KEEP", "true" if touched is None else _KEEP))
     connection.execute(_PRODUCTS.replace("PREFER", "" if touched is None else "any_value(table_name) is null,"))
@@ -306,28 +307,30 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
         kept.append(table)
     for table in again:
         _create(connection, table)
-    _fill(connection, kept if touched is not None else again)
-    for table in again if touched is not None else []:
-        # Its type changed, or a question is gone: what is at hand is not all of it.
-        _read(connection, f"product_id = {table.product_id}", by_place=False)
-        _fill(connection, [table])
+    if touched is None:
+        _fill(connection, again)
+    else:
+        _fill(connection, kept)
+        for table in again:  # its type changed, or a question is gone: what is at hand is not all of it
+            _read(connection, f"product_id = {table.product_id}", are_few=False)
+            _fill(connection, [table])
     for table in wanted:
         _comment(connection, table)
 
 
-def _read(connection: "DuckDBPyConnection", which: str, *, by_place: bool) -> None:
+def _read(connection: "DuckDBPyConnection", which: str, *, are_few: bool) -> None:
     """The visits in question as temp.wide_visits, their signatures as temp.wide_signed, what their checklists ask as
     temp.wide_parts.
 
-    `by_place`: they are few. Then only the keys of all other answers are looked at.
+    Where they `are_few`, only the keys of all other answers are looked at.
     """
-    connection.execute(_READ.replace("WHICH", which).replace("NEAR", _NEAR if by_place else "true"))
+    connection.execute(_READ.replace("WHICH", which).replace("NEAR", _NEAR if are_few else "true"))
 
 
 def _fill(connection: "DuckDBPyConnection", tables: list[_Wide]) -> None:
     """Add the rows of the visits at hand."""
     connection.execute(_PART_PLACES)
-    pivot.fill(connection, LEADING, [table.pivot for table in tables])
+    pivot.fill(connection, LEADING, [table.target for table in tables])
 
 
 def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:

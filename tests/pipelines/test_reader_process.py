@@ -54,13 +54,13 @@ def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(several: Home) -> 
 
 
 # dd keeps nothing back, and nobody else may keep the output open, or its end is not seen.
-BREAKING_OFF = 'exec 3<&0; {{python}} "$@" <&3 | dd bs=1 count={} status=none & exec 3<&- >&-; wait'
+BREAKING_OFF = 'exec 3<&0; {python} "$@" <&3 | dd bs=1 count=CUT status=none & exec 3<&- >&-; wait'
 BROKEN_OFF = (readers.ReadingError, OSError, ValueError)  # pyarrow's ArrowInvalid is a ValueError
 DYING = {
     "before it began": ("exit 1", readers.ReadingError),
     "before it read": ("head -c 9 > /dev/null", readers.ReadingError),
-    "within the first page": (BREAKING_OFF.format("300"), BROKEN_OFF),
-    "within the second page": (BREAKING_OFF.format("{within_second}"), BROKEN_OFF),
+    "within the first page": (BREAKING_OFF.replace("CUT", "{within_first}"), BROKEN_OFF),
+    "within the second page": (BREAKING_OFF.replace("CUT", "{within_second}"), BROKEN_OFF),
     "after all": ('{python} "$@"; exit 1', readers.ReadingError),
 }
 
@@ -74,8 +74,9 @@ def test_a_load_whose_reader_died_is_made_good_and_not_published_before(
     raised: type[BaseException] | tuple[type[BaseException], ...],
 ) -> None:
     dying = tmp_path / "python"
-    within_second = len(sent(several)) * 3 // 4  # two segments of the same size, a page each
-    dying.write_text("#!/bin/sh\n" + script.format(python=sys.executable, within_second=within_second))
+    whole = len(sent(several))  # two segments of the same size, a page each
+    cuts = {"within_first": whole // 20, "within_second": whole * 3 // 4}
+    dying.write_text("#!/bin/sh\n" + script.format(python=sys.executable, **cuts))
     dying.chmod(0o700)
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(dying))

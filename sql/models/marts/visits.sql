@@ -30,7 +30,7 @@ roles as (
     from {{ touched_rows(ref('visit_roles'), ref('touched_visits'), ['source', 'visit_id']) }} as roles
 ),
 
--- Not from the visits above: what is asked for twice is kept, and these are all columns of all visits.
+-- Not from `visits`: a CTE that is read twice is written down first, and that one is all columns of all visits.
 days_of_visits as (
     select distinct
         time_zones.time_zone,

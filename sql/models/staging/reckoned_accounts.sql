@@ -1,6 +1,7 @@
 -- One row per (source, account_id) that is reckoned anew, with its promises and revisits: those that a changed visit was
 -- or is part of; those with a last day that is over as of one of two builds, the last one and this, and not of the other;
--- and all when a file of the customer is another. None in a full build: there nothing asks.
+-- and all when a file of the customer is another (promises without an account are in no account_facts). None in a full
+-- build: there nothing asks.
 with build as (
     select
         is_edited,

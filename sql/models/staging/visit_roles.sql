@@ -30,8 +30,8 @@ parts as (
 ),
 
 -- Putting several answers of a role in order costs twice what all else does: they are few, and go their own way.
-{% for read, which in {'singles': 'parts.is_only_one', 'several': 'not parts.is_only_one'}.items() %}
-{{ read }} as (
+{% for name, which in {'singles': 'parts.is_only_one', 'several': 'not parts.is_only_one'}.items() %}
+{{ name }} as (
     select
         answers.source,
         answers.visit_id,
@@ -50,16 +50,16 @@ parts as (
 ),
 
 {% endfor %}
-{%- set values = ['bool_value', 'money_value', 'date_value', 'time_value', 'text_value'] %}
+{%- set kinds = roles().values() | unique | list %}
 one_each as (
-    select source, visit_id, role, {{ values | join(', ') }} from singles
+    select source, visit_id, role, {{ kinds | join('_value, ') }}_value from singles
     union all
     select
         source,
         visit_id,
         role,
-        {% for value in values %}
-        {{ first_by(value, 'position') }}{{ "," if not loop.last }}
+        {% for kind in kinds %}
+        {{ first_by(kind ~ '_value', 'position') }}{{ "," if not loop.last }}
         {% endfor %}
     from several
     group by source, visit_id, role
@@ -68,8 +68,8 @@ one_each as (
 select
     source,
     visit_id,
-    {% for role, value in roles().items() %}
-    any_value(case when role = '{{ role }}' then {{ value }}_value end) as {{ role }}{{ "," if not loop.last }}
+    {% for role, kind in roles().items() %}
+    any_value(case when role = '{{ role }}' then {{ kind }}_value end) as {{ role }}{{ "," if not loop.last }}
     {% endfor %}
 from one_each
 group by source, visit_id
