@@ -82,6 +82,7 @@ def fill(connection: "DuckDBPyConnection", leading: Sequence[str], targets: Sequ
     Visits are known by their rowid in marts.visits; temp.wide_signed says where their answers are and how long.
     Answers are known by their `part` of a checklist: those whose part has a place, a column of a target, in
     temp.wide_part_places. Several answers at a place are joined as text, or else the first one counts.
+    Visits that were loaded together are put in the order of their start, for people who look at the table as it is.
     """
     widths = [len(leading) + len(target.columns) for target in targets]
     spans = _SPANS.format(answers_at_once=_ANSWERS_AT_ONCE, bytes_at_once=_BYTES_AT_ONCE, cell_bytes=_CELL_BYTES)
@@ -89,7 +90,7 @@ def fill(connection: "DuckDBPyConnection", leading: Sequence[str], targets: Sequ
     columns = ", ".join(f"visits.{name}" for name in leading)
     may_be_several = connection.execute(_MAY_BE_SEVERAL).fetchone() == (True,)
     for span, first, last in connection.execute(_RANGES).fetchall():
-        visits = _rows(connection, _VISITS.format(leading=columns, span=span))
+        visits = _rows(connection, _VISITS.format(leading=columns, span=span)).sort_by("start_local")
         placed = partial(_PLACED.format, span=span, first=first, last=last, values=", ".join(_VALUE.values()))
         answers = _answers(connection, placed, may_be_several=may_be_several)
         for target in targets:

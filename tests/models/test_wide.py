@@ -278,6 +278,16 @@ def test_a_name_that_is_taken_or_reserved_gets_the_id_of_the_question_or_a_numbe
     assert list(file.asked()) == ["select_7", "source_8", "order_2", "a" * 60, f"{'a' * 58}_2"]
 
 
+def test_visits_stand_in_the_order_of_their_start(file: File) -> None:
+    days = [3, 1, 4, 15, 9, 2, 6]
+    for day in days:
+        file.put(f"{day:02}", 1, Question("Monto", (Answer(str(day)),)))
+    file.connection.execute("update kobra.visits set start_local = '2026-03-01'::date + visit_id::integer")
+    file.build()
+    rows = file.connection.execute("select visit_id, monto from wide.product_1").fetchall()
+    assert rows == [(f"{day:02}", str(day)) for day in sorted(days)]
+
+
 def test_a_question_that_gets_its_column_late_is_answered_for_all_visits(
     file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
