@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines import rules, transaction
+from pipelines import arrow, rules, transaction
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -369,7 +369,7 @@ def inbox(connection: "DuckDBPyConnection", *, alone: bool) -> Iterator[None]:
     try:
         connection.execute(rules.macros("inbox") + _ZONES)
         for table, rows in (("landed", _LAND), ("parsed", _PARSE)):
-            _execute(connection, f"create table inbox.{table} as {rows}", pa.Table.from_batches([], LINES))
+            arrow.execute(connection, f"create table inbox.{table} as {rows}", pa.Table.from_batches([], LINES))
         for number in range(AHEAD):
             _begin(connection, number)
         yield
@@ -382,23 +382,17 @@ def _begin(connection: "DuckDBPyConnection", number: int) -> None:
         connection.execute(f"create table inbox.{table}_{number} as from inbox.{table}")
 
 
-def _execute(connection: "DuckDBPyConnection", statement: str, table: pa.Table) -> None:
-    """Execute a statement that reads `lines`: as a bare stream, for which DuckDB need not import pyarrow.dataset."""
-    lines = table.__arrow_c_stream__()  # noqa: F841 - a name that no table has, or that would go first
-    connection.execute(statement)
-
-
 def receive(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
     """Add deliveries (as pages.LINES) to the page of this number, whose turn need not be yet. For any thread."""
     with connection.cursor() as receiving:
         receiving.execute("set timezone = 'UTC'")
-        _execute(receiving, f"insert into inbox.landed_{number} {_LAND}", lines)
-        _execute(receiving, f"insert into inbox.parsed_{number} {_PARSE}", lines)
+        arrow.execute(receiving, f"insert into inbox.landed_{number} {_LAND}", lines)
+        arrow.execute(receiving, f"insert into inbox.parsed_{number} {_PARSE}", lines)
 
 
 def receive_again(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
     """Add the contents of deliveries of earlier pages that are current after all."""
-    _execute(connection, f"insert into inbox.parsed_{number} {_PARSE}", lines)
+    arrow.execute(connection, f"insert into inbox.parsed_{number} {_PARSE}", lines)
     _keep_one_each(connection, number)
 
 
@@ -423,7 +417,7 @@ def attached(connection: "DuckDBPyConnection", number: int, taken: Iterable[str]
     connection.execute("attach ':memory:' as page")
     try:
         _keep_one_each(connection, number)
-        _execute(connection, "create table page.taken as from lines", pa.table({"segment": texts(taken)}))
+        arrow.execute(connection, "create table page.taken as from lines", pa.table({"segment": texts(taken)}))
         for table in ("landed", "parsed"):
             connection.execute(f"create view page.{table} as from inbox.{table}_{number}")
         yield

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines import quoting
+from pipelines import arrow, quoting
 from pipelines.contract import Type
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _ANSWERS_AT_ONCE = 1_000_000
 _BYTES_AT_ONCE = 80 << 20  # of rows to be, reckoned low: for each cell these, and its text
 _CELL_BYTES = 16
-_BATCH_ROWS = 2048  # DuckDB reads Arrow batches in parallel
 _VALUE = {
     Type.TEXT: "value", Type.BOOL: "value_bool", Type.NUMBER: "value_number", Type.DATE: "value_date",
     Type.TIME: "value_time",
@@ -61,7 +60,7 @@ with placed as (
 )
 """
 _MAY_BE_SEVERAL = "select bool_or(is_one_of_several) from temp.wide_part_places"
-_ONE = "select v, place, {values} from placed"
+_ONE = "select * exclude (question_pos, answer_pos) from placed"
 _SEVERAL = """
 select v, place, string_agg(value, '; ' order by question_pos, answer_pos) as value, {firsts} from placed group by all
 """
@@ -90,27 +89,24 @@ def fill(connection: "DuckDBPyConnection", leading: Sequence[str], targets: Sequ
     columns = ", ".join(f"visits.{name}" for name in leading)
     may_be_several = connection.execute(_MAY_BE_SEVERAL).fetchone() == (True,)
     for span, first, last in connection.execute(_RANGES).fetchall():
-        visits = _rows(connection, _VISITS.format(leading=columns, span=span)).sort_by("start_local")
+        visits = arrow.rows(connection, _VISITS.format(leading=columns, span=span)).sort_by("start_local")
         placed = partial(_PLACED.format, span=span, first=first, last=last, values=", ".join(_VALUE.values()))
         answers = _answers(connection, placed, may_be_several=may_be_several)
         for target in targets:
             rows = visits.filter(pc.equal(visits["product_id"], target.product_id))
             if rows.num_rows:
-                _insert(connection, target, _pivoted(rows, answers, target))
+                insert = f"insert into wide.{quoting.name(target.name)} by name from lines"
+                arrow.execute(connection, insert, _pivoted(rows, answers, target))
     connection.execute("drop table temp.wide_spans")
-
-
-def _rows(connection: "DuckDBPyConnection", query: str) -> pa.Table:
-    return connection.sql(query).to_arrow_table()  # what `execute` gives is turned into Arrow by one thread alone
 
 
 def _answers(connection: "DuckDBPyConnection", placed: Callable[..., str], *, may_be_several: bool) -> pa.Table:
     """v, place and every kind of value. `placed` makes the query for some of the answers of a span."""
-    values = list(_VALUE.values())
-    answers = _rows(connection, placed(which="not is_one_of_several") + _ONE.format(values=", ".join(values)))
+    answers = arrow.rows(connection, placed(which="not is_one_of_several") + _ONE)
     if may_be_several:
-        firsts = ", ".join(f"arg_min({name}, (question_pos, answer_pos)) as {name}" for name in values[1:])
-        several = _rows(connection, placed(which="is_one_of_several") + _SEVERAL.format(firsts=firsts))
+        typed = [name for kind, name in _VALUE.items() if kind != Type.TEXT]
+        firsts = ", ".join(f"arg_min({name}, (question_pos, answer_pos)) as {name}" for name in typed)
+        several = arrow.rows(connection, placed(which="is_one_of_several") + _SEVERAL.format(firsts=firsts))
         answers = pa.concat_tables([answers, several])
     return answers.combine_chunks()
 
@@ -135,9 +131,3 @@ def _positions(there: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
     positions = np.full(max(there.max(initial=0), wanted.max(initial=0)) + 1, -1, np.int32)
     positions[there] = np.arange(len(there), dtype=np.int32)
     return positions[wanted]
-
-
-def _insert(connection: "DuckDBPyConnection", target: Target, rows: pa.Table) -> None:
-    batches = pa.Table.from_batches(rows.combine_chunks().to_batches(_BATCH_ROWS), rows.schema)
-    pivoted = batches.__arrow_c_stream__()  # noqa: F841 - as the query names it
-    connection.execute(f"insert into wide.{quoting.name(target.name)} by name from pivoted")
