@@ -51,8 +51,7 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         if is_edited or is_full:
             inputs.write(connection, warehouse.home / "inputs")
             meta.note_inputs(connection, inputs_now)
-    models.build(warehouse.home, full=is_full)
-    with warehouse.open() as connection:
+        models.build(warehouse.home, full=is_full)
         wide.build(connection, None if is_full else "staging.touched_visits")
         comments.write(connection)
         meta.remember(connection)

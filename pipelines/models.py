@@ -66,6 +66,7 @@ def _runner() -> "dbtRunner":
     # dbt says where a deprecated piece of itself is used; none of that is ours.
     from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
+    gc.freeze()  # its modules stay: nobody need look through them for garbage again
     return dbtRunner()
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import forgotten, inputs, mappings, meta, retention
 from pipelines.faults import FaultError, UsageError
@@ -29,11 +29,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MEMORY_LIMIT = "700MB"
+_LOADING_MEMORY_LIMIT = "700MB"  # beside it there are the processes that read, and dlt
 # The oldest DuckDB that can open the file: its form of text is written faster and is a third smaller, which makes the
 # file a quarter smaller. (That of 1.3 has it, too, but reads NULL where there is text.)
 _READABLE_SINCE = "v1.4.0"
-_REWRITE_MEMORY_LIMIT = "1GB"  # as the widest tables need it when they are written
+# How the working file is opened. DuckDB opens a file again in a process only in the same way: `sql/profiles.yml` says
+# the same.
+_CONFIG: dict[str, Any] = {
+    # A table's rows stay in memory uncompressed, 16 bytes a text, until 122 880 of them are together: the widest of
+    # schema `wide` take half a GiB each, common ones a tenth of it.
+    "memory_limit": "1GB",
+    # Memory that was used is used again: to get it from the system anew takes a tenth of a build.
+    "block_allocator_memory": "700MB",
+    "allocator_flush_threshold": "1TB",
+    "allocator_bulk_deallocation_flush_threshold": "1TB",
+    "preserve_insertion_order": False,
+    "storage_compatibility_version": _READABLE_SINCE,
+}
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 _PUBLISHING, _REWRITING = ".publishing.duckdb", ".rewriting.duckdb"
 # What stands in the warehouse's folder only while a run is under way.
@@ -169,13 +181,9 @@ class Warehouse:
 
         with duckdb.connect(
             str(self.working),
-            config={
-                "memory_limit": _MEMORY_LIMIT,
-                "temp_directory": str(self.folder / ".spill"),
-                "storage_compatibility_version": _READABLE_SINCE,
-            },
+            config={**_CONFIG, "temp_directory": str(self.folder.absolute() / ".spill")},
         ) as connection:
-            connection.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+            connection.execute("set timezone = 'UTC'")
             make_tables(connection)
             yield connection
 
@@ -197,6 +205,7 @@ class Warehouse:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
         meta.outdate(connection)
+        connection.execute(f"set memory_limit = '{_LOADING_MEMORY_LIMIT}'")
         _drop_unfinished(connection)
         processes = processes_for(waiting)
         with (
@@ -214,9 +223,7 @@ class Warehouse:
         aside = self.folder / _REWRITING
         with _replaced(self.working, aside):
             with self.open() as connection:
-                connection.execute(
-                    f"set memory_limit = '{_REWRITE_MEMORY_LIMIT}'; attach {literal(str(aside))} as rewritten"
-                )
+                connection.execute(f"attach {literal(str(aside))} as rewritten")
                 connection.execute(f'copy from database "{self.working.stem}" to rewritten')
                 connection.execute("checkpoint rewritten; detach rewritten; checkpoint")
             if _wal(self.working).exists():  # it would be replayed into the new file

@@ -30,9 +30,6 @@ COLUMNS_MAX = 200  # questions that get a column, per product; a client that dri
 PRODUCTS_MAX = 50  # products that get a table
 NAME_MAX, _ANSWER_NAME_MAX = 60, 24
 _COMMENT_MAX = 1000
-# A table's rows stay in memory uncompressed, 16 bytes a text, until 122 880 of them are together: the widest tables
-# take half a GiB each, common ones a tenth of it.
-_MEMORY_LIMIT = "1GB"
 
 # A column is typed where nearly all values read as one type. The few others are NULL in it, counted in
 # `wide.columns.times_unread` and as sent in kobra.answers: a slip of one client must not turn numbers into text.
@@ -99,8 +96,10 @@ create or replace temp table wide_visits as
 create or replace temp table wide_signed as
     with answered as (
         select v, sum(hash(question_pos, answer_pos, {_KINDS_OF_ANSWER})) as answers, sum(strlen(value)) as bytes,
-            min(answers.rowid) as first_row, max(answers.rowid) as last_row
-        from kobra.answers as answers join temp.wide_visits using (source, visit_id) where NEAR group by v
+            min(row_id) as first_row, max(row_id) as last_row
+        from (select *, rowid as row_id from kobra.answers where NEAR)
+        join temp.wide_visits using (source, visit_id)
+        group by v
     )
     select v, hash(checklist, coalesce(answers, 0)) as signature, first_row, last_row, coalesce(bytes, 0) as bytes
     from temp.wide_visits left join answered using (v);
@@ -123,7 +122,7 @@ insert into wide_state.forms
         question_id, question_name, answer_name
     from strange;
 """
-_NEAR = "answers.rowid in (select rowid from kobra.answers semi join temp.wide_visits using (source, visit_id))"
+_NEAR = "rowid in (select rowid from kobra.answers semi join temp.wide_visits using (source, visit_id))"
 
 _REMEMBER = f"""
 insert into wide_state.visits
@@ -264,16 +263,12 @@ def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     completed; None: read every visit again. Reads schema kobra, and what the models have just made of it:
     marts.visits, and the checklists of schema staging.
     """
-    limit = connection.execute("select current_setting('memory_limit')").fetchone()
-    assert limit is not None
-    connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
     try:
         with transaction.whole(connection):
             _build(connection, touched)
     finally:
         for temporary in _TEMPORARY:
             connection.execute(f"drop table if exists temp.wide_{temporary}")
-        connection.execute(f"set memory_limit = '{limit[0]}'")
 
 
 def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:

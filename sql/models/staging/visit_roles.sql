@@ -29,14 +29,14 @@ parts as (
     where checklists.is_answered and forms.role is not null
 ),
 
--- Putting several answers of a role in order costs twice what all else does: they are few, and go their own way.
-{% for name, which in {'singles': 'parts.is_only_one', 'several': 'not parts.is_only_one'}.items() %}
-{{ name }} as (
+-- Read in two ways below: in a full build that is less work than to write all of them down first.
+readings as {{ "not materialized" if not is_incremental() }} (
     select
         answers.source,
         answers.visit_id,
         answers.question_pos * 1000000 + answers.answer_pos as position,
         parts.role,
+        parts.is_only_one,
         case when parts.value_type = 'bool' then {{ read_bool('answers.value') }} end as bool_value,
         case when parts.value_type = 'money' then {{ read_money('answers.value') }} end as money_value,
         case when parts.value_type = 'date' then {{ read_date('answers.value', 'visits.time_zone') }} end as date_value,
@@ -46,13 +46,12 @@ parts as (
     inner join visits on visits.source = answers.source and visits.visit_id = answers.visit_id
     inner join parts
         on parts.part = {{ row_hash(['visits.checklist', 'answers.question_pos', 'answers.answer_pos']) }}
-    where {{ which }}
 ),
 
-{% endfor %}
+-- Putting several answers of a role in order costs twice what all else does: they are few, and go their own way.
 {%- set kinds = roles().values() | unique | list %}
 one_each as (
-    select source, visit_id, role, {{ kinds | join('_value, ') }}_value from singles
+    select source, visit_id, role, {{ kinds | join('_value, ') }}_value from readings where is_only_one
     union all
     select
         source,
@@ -61,7 +60,8 @@ one_each as (
         {% for kind in kinds %}
         {{ first_by(kind ~ '_value', 'position') }}{{ "," if not loop.last }}
         {% endfor %}
-    from several
+    from readings
+    where not is_only_one
     group by source, visit_id, role
 )
 
