@@ -40,7 +40,7 @@ _CONFIG: dict[str, Any] = {
     # schema `wide` take half a GiB each, common ones a tenth of it.
     "memory_limit": "1GB",
     # Memory that was used is used again: to get it from the system anew takes a tenth of a build.
-    "block_allocator_memory": "700MB",
+    "block_allocator_memory": "300MB",
     "allocator_flush_threshold": "1TB",
     "allocator_bulk_deallocation_flush_threshold": "1TB",
     "preserve_insertion_order": False,
