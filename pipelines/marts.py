@@ -52,16 +52,17 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
             inputs.write(connection, warehouse.home / "inputs")
             meta.note_inputs(connection, inputs_now)
         models.build(warehouse.home, full=is_full)
-        wide.build(connection, None if is_full else "staging.touched_visits")
+        touched = None if is_full else "staging.touched_visits"
+        wide.build(connection, touched)
         comments.write(connection)
-        meta.remember(connection)
+        meta.remember(connection, touched)
         is_too_old = retention.finds(connection, retention.read(warehouse.home))
         if is_too_old:  # only now: which answers are text, the models know
             Forgotten(warehouse.home).begin_rewrite()
             retention.blank(connection)
             meta.settle(connection, fingerprint)
         else:
-            meta.record(connection, started, built.as_of, loaded, fingerprint, is_full=is_full)
+            meta.record(connection, started, built.as_of, loaded, fingerprint, touched=touched)
     return build(warehouse, loaded, as_of) if is_too_old else built
 
 

@@ -21,6 +21,8 @@ create table if not exists meta.build (
 );
 alter table meta.build add column if not exists built_as_of date;
 alter table meta.build add column if not exists is_edited boolean;
+create or replace macro meta.visit_state(source, visit_id, content_hash, delivery_id, versions, lat, lng) as
+    hash(source, visit_id, content_hash, delivery_id, versions, lat, lng);
 create table if not exists meta.visits_built (
     source varchar, visit_id varchar, state ubigint, agent_key varchar, account_id varchar, local_date date
 );
@@ -32,19 +34,14 @@ create table if not exists meta.runs (
 );
 """
 
-# Only what was touched is written anew; the rest stands.
 _REMEMBER = """
 begin;
-delete from meta.visits_built as built
-where exists (
-    select 1 from staging.touched_visits as touched
-    where touched.source = built.source and touched.visit_id = built.visit_id
-);
+delete from meta.visits_built where WHICH;
 insert into meta.visits_built by name
-select source, visit_id, touched.state, v.agent_key, v.account_id, v.local_date
-from staging.touched_visits as touched
-inner join marts.visits as v using (source, visit_id)
-where touched.state is not null;
+select visits.source, visit_id, agent_key, account_id, local_date,
+    meta.visit_state(visits.source, visit_id, content_hash, delivery_id, versions, file.lat, file.lng) as state
+from (from marts.visits where NEAR) as visits
+left join staging.accounts_on_file as file using (source, account_id);
 commit;
 """
 
@@ -105,12 +102,22 @@ def begin(connection: "DuckDBPyConnection", *, is_full: bool, is_edited: bool) -
         "update meta.build set is_begun = true, is_edited = ?" + ", made_as = null" * is_full, [is_edited]
     )
     if is_full:  # nothing that was built counts, nor the form in which it was noted
-        connection.execute("drop table meta.visits_built;" + _TABLES)
+        connection.execute("drop table meta.visits_built; delete from meta.blanked;" + _TABLES)
 
 
-def remember(connection: "DuckDBPyConnection") -> None:
-    """Note that everything made of single visits stands as they are now: the next build starts from here."""
-    connection.execute(_REMEMBER)
+def among(touched: str | None) -> str:
+    """The condition that a visit is in this table; without one, that it is any visit."""
+    return "true" if touched is None else f"(source, visit_id) in (select source, visit_id from {touched})"
+
+
+def remember(connection: "DuckDBPyConnection", touched: str | None) -> None:
+    """Note that everything made of single visits stands as they are now: the next build starts from here.
+
+    `touched`: a table with those that may be other than at the last build; None: any of them.
+    """
+    which = among(touched)
+    near = which if touched is None else f"rowid in (select rowid from marts.visits where {which})"
+    connection.execute(_REMEMBER.replace("WHICH", which).replace("NEAR", near))
 
 
 def settle(connection: "DuckDBPyConnection", fingerprint: str) -> None:
@@ -125,15 +132,19 @@ def record(
     loaded: Sequence[int],
     fingerprint: str,
     *,
-    is_full: bool,
+    touched: str | None,
 ) -> None:
     """Note a run, all of it or nothing: its marts hold what is loaded. `loaded`: deliveries, new, duplicates,
-    rejected, segments, damaged."""
+    rejected, segments, damaged; `touched`: as for `remember`."""
     now = datetime.now(UTC)
     made_with = ", ".join(f"{name} {version(name)}" for name in _MADE_WITH)
-    touched = connection.execute("select count(distinct (source, visit_id)) from staging.touched_visits").fetchone()
-    assert touched is not None
-    row: list[Any] = [started, now, (now - started).total_seconds(), as_of, is_full, touched[0], *loaded]
+    visits = connection.execute(
+        f"select count(distinct (source, visit_id)) from {touched}"
+        if touched
+        else "select count(*) from marts.visits"
+    ).fetchone()
+    assert visits is not None
+    row: list[Any] = [started, now, (now - started).total_seconds(), as_of, touched is None, visits[0], *loaded]
     with transaction.whole(connection):
         connection.execute(
             f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]

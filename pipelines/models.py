@@ -38,7 +38,7 @@ def fingerprint() -> str:
 
 
 def build(home: Path, *, full: bool) -> None:
-    """Build and test every model in the working file of `home`, which nobody may have open.
+    """Build and test every model in the working file of `home`. Who has it open opened it as sql/profiles.yml does.
 
     In an incremental build, models compute anew what changed visits touch; `full` builds history afresh.
     Raises ChecksFailedError when a model or a test of severity error fails.
@@ -66,13 +66,12 @@ def _runner() -> "dbtRunner":
     # dbt says where a deprecated piece of itself is used; none of that is ours.
     from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
-    gc.freeze()  # its modules stay: nobody need look through them for garbage again
     return dbtRunner()
 
 
 @contextmanager
 def _home(home: Path) -> Iterator[None]:
-    """KOBRA_HOME as the profile reads it, and a file that is closed afterwards."""
+    """KOBRA_HOME as the profile reads it, and no connection of dbt's afterwards."""
     before, arguments = os.environ.get("KOBRA_HOME"), sys.argv
     sys.argv = ["kobra"]  # dbt keeps a record of them, and those of `kobra forget` name a person
     os.environ["KOBRA_HOME"] = str(home.absolute())

@@ -4,7 +4,9 @@ DuckDB finds which answer belongs where; numpy and Arrow put it there, in a frac
 column takes.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines import arrow, quoting
+from pipelines import arrow, meta, quoting
 from pipelines.contract import Type
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ANSWERS_AT_ONCE = 1_000_000
+_STRETCH = 1000  # answers whose visits are never parted
 _BYTES_AT_ONCE = 80 << 20  # of rows to be, reckoned low: for each cell these, and its text
 _CELL_BYTES = 16
 _VALUE = {
@@ -28,38 +31,45 @@ _VALUE = {
 }  # fmt: skip
 
 # Answers were loaded a page after the other, those of a visit together. So visits in the order of their answers have
-# them in a narrow range.
+# them in a narrow range. `spot` is where a visit's answers begin, or below zero for one that has none.
 _SPANS = """
-create or replace temp table wide_spans as
-    with weighed as (
-        select *, coalesce(first_row // {answers_at_once}, -1) as stretch, {cell_bytes} * columns + bytes as weight
-        from temp.wide_visits
-        join temp.wide_signed using (v)
-        join (select unnest(?) as product_id, unnest(?) as columns) using (product_id)
+create temp table spans as
+    with answered as (
+        select source, visit_id, min(row_id) as first_row, max(row_id) as last_row, count(*) as answers,
+            sum(strlen(value)) as bytes
+        from (select *, rowid as row_id from kobra.answers where value is not null and {near})
+        group by source, visit_id
+    ),
+    visits as (
+        select rowid as v, source, visit_id, columns
+        from marts.visits join (select unnest(?) as product_id, unnest(?) as columns) using (product_id)
+        where {which}
     )
-    select v, source, visit_id, product_id, checklist, first_row, last_row, stretch,
-        sum(weight) over (partition by stretch order by first_row, v) // {bytes_at_once} as slice
-    from weighed
+    select v, source, visit_id, checklist, first_row, last_row, coalesce(first_row, -1 - v) as spot,
+        coalesce(answers, 0) as answers, {cell_bytes} * columns + coalesce(bytes, 0) as weight
+    from visits
+    left join staging.visit_checklists using (source, visit_id)
+    left join answered using (source, visit_id)
 """
-_RANGES = """
-select format('stretch = {} and slice = {}', stretch, slice), coalesce(min(first_row), 0), coalesce(max(last_row), -1)
-from temp.wide_spans group by stretch, slice order by stretch, slice
+_STRETCHES = f"""
+select min(spot), max(spot), coalesce(min(first_row), {sys.maxsize}), coalesce(max(last_row), -1),
+    sum(answers)::bigint, sum(weight)::bigint
+from temp.spans group by spot // ? order by min(spot)
 """
 
 _VISITS = """
-select {leading}, v, spans.product_id
-from (from temp.wide_spans where {span}) as spans join marts.visits as visits on visits.rowid = v
+select {leading}, v, visits.product_id
+from (from temp.spans where spot between {begin} and {end}) join marts.visits as visits on visits.rowid = v
 """
 _PLACED = """
 with placed as (
     select v, place, question_pos, answer_pos, {values}
-    from (from kobra.answers where rowid between {first} and {last})
-    join (from temp.wide_spans where {span}) using (source, visit_id)
-    join temp.wide_part_places on part = hash(checklist, question_pos, answer_pos)
+    from (from kobra.answers where value is not null and rowid between {first_row} and {last_row})
+    join (from temp.spans where spot between {begin} and {end}) using (source, visit_id)
+    join temp.parts on part = hash(checklist, question_pos, answer_pos)
     where {which}
 )
 """
-_MAY_BE_SEVERAL = "select bool_or(is_one_of_several) from temp.wide_part_places"
 _ONE = "select * exclude (question_pos, answer_pos) from placed"
 _SEVERAL = """
 select v, place, string_agg(value, '; ' order by question_pos, answer_pos) as value, {firsts} from placed group by all
@@ -75,40 +85,112 @@ class Target(NamedTuple):
     first_place: int
 
 
-def fill(connection: "DuckDBPyConnection", leading: Sequence[str], targets: Sequence[Target]) -> None:
-    """Add the visits of temp.wide_visits to the tables of their products: columns of marts.visits, then answers.
+class _Slice(NamedTuple):
+    """Visits that are turned at once: where their answers begin, where these are, and the size of the rows to be."""
 
-    Visits are known by their rowid in marts.visits; temp.wide_signed says where their answers are and how long.
-    Answers are known by their `part` of a checklist: those whose part has a place, a column of a target, in
-    temp.wide_part_places. Several answers at a place are joined as text, or else the first one counts.
+    begin: int
+    end: int
+    first_row: int
+    last_row: int
+    answers: int
+    weight: int
+
+    def plus(self, other: "_Slice") -> "_Slice":
+        return _Slice(
+            self.begin,
+            other.end,
+            min(self.first_row, other.first_row),
+            max(self.last_row, other.last_row),
+            self.answers + other.answers,
+            self.weight + other.weight,
+        )
+
+    @property
+    def is_too_large(self) -> bool:
+        return self.weight > _BYTES_AT_ONCE or self.answers > _ANSWERS_AT_ONCE
+
+
+def fill(
+    connection: "DuckDBPyConnection",
+    leading: Sequence[str],
+    targets: Sequence[Target],
+    parts: pa.Table,
+    touched: str | None,
+) -> None:
+    """Add the visits that are in the table `touched`, or else all, to the tables of their products: columns of
+    marts.visits, then answers.
+
+    Answers are known by their `part` of a checklist: `parts` has those with a place, a column of a target, and says
+    whether visits have several answers there: these are joined as text, or else the first one counts.
     Visits that were loaded together are put in the order of their start, for people who look at the table as it is.
+    What is read has to be committed: one slice is read while the one before it is written.
     """
-    widths = [len(leading) + len(target.columns) for target in targets]
-    spans = _SPANS.format(answers_at_once=_ANSWERS_AT_ONCE, bytes_at_once=_BYTES_AT_ONCE, cell_bytes=_CELL_BYTES)
-    connection.execute(spans, [[target.product_id for target in targets], widths])
+    with connection.cursor() as reader, ThreadPoolExecutor(1) as writer:
+        arrow.execute(reader, "create temp table parts as from lines", parts)
+        may_be_several = pc.any(parts["is_one_of_several"]).as_py()
+        written: Future[None] | None = None
+        for each in _slices(_stretches(reader, len(leading), targets, touched)):
+            answers = _answers(reader, each, may_be_several=may_be_several)
+            tables = list(_turned(_visits(reader, each, leading), answers, targets))
+            if written:
+                written.result()
+            written = writer.submit(_write, connection, tables)
+        if written:
+            written.result()
+
+
+def _stretches(
+    reader: "DuckDBPyConnection", leading: int, targets: Sequence[Target], touched: str | None
+) -> Iterator[_Slice]:
+    near = "true" if touched is None else f"rowid in (select rowid from kobra.answers where {meta.among(touched)})"
+    widths = [leading + len(target.columns) for target in targets]
+    spans = _SPANS.format(near=near, which=meta.among(touched), cell_bytes=_CELL_BYTES)
+    reader.execute(spans, [[target.product_id for target in targets], widths])
+    return map(_Slice._make, reader.execute(_STRETCHES, [_STRETCH]).fetchall())
+
+
+def _slices(stretches: Iterable[_Slice]) -> Iterator[_Slice]:
+    """Neighbours put together as long as they are small."""
+    whole: _Slice | None = None
+    for stretch in stretches:
+        longer = whole.plus(stretch) if whole else stretch
+        if whole and longer.is_too_large:
+            yield whole
+            longer = stretch
+        whole = longer
+    if whole:
+        yield whole
+
+
+def _visits(reader: "DuckDBPyConnection", part: _Slice, leading: Sequence[str]) -> pa.Table:
+    """Leading columns, v and product_id."""
     columns = ", ".join(f"visits.{name}" for name in leading)
-    may_be_several = connection.execute(_MAY_BE_SEVERAL).fetchone() == (True,)
-    for span, first, last in connection.execute(_RANGES).fetchall():
-        visits = arrow.rows(connection, _VISITS.format(leading=columns, span=span)).sort_by("start_local")
-        placed = partial(_PLACED.format, span=span, first=first, last=last, values=", ".join(_VALUE.values()))
-        answers = _answers(connection, placed, may_be_several=may_be_several)
-        for target in targets:
-            rows = visits.filter(pc.equal(visits["product_id"], target.product_id))
-            if rows.num_rows:
-                insert = f"insert into wide.{quoting.name(target.name)} by name from lines"
-                arrow.execute(connection, insert, _pivoted(rows, answers, target))
-    connection.execute("drop table temp.wide_spans")
+    return arrow.rows(reader, _VISITS.format(leading=columns, begin=part.begin, end=part.end)).sort_by("start_local")
 
 
-def _answers(connection: "DuckDBPyConnection", placed: Callable[..., str], *, may_be_several: bool) -> pa.Table:
-    """v, place and every kind of value. `placed` makes the query for some of the answers of a span."""
-    answers = arrow.rows(connection, placed(which="not is_one_of_several") + _ONE)
+def _answers(reader: "DuckDBPyConnection", part: _Slice, *, may_be_several: bool) -> pa.Table:
+    """v, place and every kind of value."""
+    placed = partial(_PLACED.format, **part._asdict(), values=", ".join(_VALUE.values()))
+    answers = arrow.rows(reader, placed(which="not is_one_of_several") + _ONE)
     if may_be_several:
         typed = [name for kind, name in _VALUE.items() if kind != Type.TEXT]
         firsts = ", ".join(f"arg_min({name}, (question_pos, answer_pos)) as {name}" for name in typed)
-        several = arrow.rows(connection, placed(which="is_one_of_several") + _SEVERAL.format(firsts=firsts))
+        several = arrow.rows(reader, placed(which="is_one_of_several") + _SEVERAL.format(firsts=firsts))
         answers = pa.concat_tables([answers, several])
     return answers.combine_chunks()
+
+
+def _turned(visits: pa.Table, answers: pa.Table, targets: Sequence[Target]) -> Iterator[tuple[str, pa.Table]]:
+    """For every target that has visits here, its name and their rows."""
+    for target in targets:
+        rows = visits.filter(pc.equal(visits["product_id"], target.product_id))
+        if rows.num_rows:
+            yield target.name, _pivoted(rows, answers, target)
+
+
+def _write(connection: "DuckDBPyConnection", tables: Iterable[tuple[str, pa.Table]]) -> None:
+    for name, rows in tables:
+        arrow.execute(connection, f"insert into wide.{quoting.name(name)} by name from lines", rows)
 
 
 def _pivoted(rows: pa.Table, answers: pa.Table, target: Target) -> pa.Table:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOADING_MEMORY_LIMIT = "700MB"  # beside it there are the processes that read, and dlt
 # The oldest DuckDB that can open the file: its form of text is written faster and is a third smaller, which makes the
 # file a quarter smaller. (That of 1.3 has it, too, but reads NULL where there is text.)
 _READABLE_SINCE = "v1.4.0"
@@ -39,13 +38,15 @@ _CONFIG: dict[str, Any] = {
     # A table's rows stay in memory uncompressed, 16 bytes a text, until 122 880 of them are together: the widest of
     # schema `wide` take half a GiB each, common ones a tenth of it.
     "memory_limit": "1GB",
-    # Memory that was used is used again: to get it from the system anew takes a tenth of a build.
-    "block_allocator_memory": "300MB",
+    # Memory that was used is used again: to get it from the system anew takes a twentieth of a build.
+    "block_allocator_memory": "700MB",
     "allocator_flush_threshold": "1TB",
     "allocator_bulk_deallocation_flush_threshold": "1TB",
     "preserve_insertion_order": False,
     "storage_compatibility_version": _READABLE_SINCE,
 }
+# While loading there are dlt and the processes that read beside it.
+_LOADING = {"memory_limit": "700MB", "block_allocator_memory": "300MB"}
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
 _PUBLISHING, _REWRITING = ".publishing.duckdb", ".rewriting.duckdb"
 # What stands in the warehouse's folder only while a run is under way.
@@ -118,7 +119,7 @@ class Warehouse:
         until which that holds, in seconds since 1970.
         """
         before = stamps(self._edited)
-        with self.open() as connection:
+        with self.open(**_LOADING) as connection:
             seen = self._look()
             loaded = self._load(connection, seen, progress)
         holds_until = build(loaded)
@@ -132,7 +133,7 @@ class Warehouse:
     def load(self, progress: Callable[[Loaded], None] = lambda _: None, *, retry_rejects: bool = False) -> Loaded:
         """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again.
         Hold the lock."""
-        with self.open() as connection:
+        with self.open(**_LOADING) as connection:
             seen = self._look()
             if retry_rejects:
                 _forget(connection, seen)
@@ -173,15 +174,18 @@ class Warehouse:
             raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
 
     @contextmanager
-    def open(self) -> Iterator["DuckDBPyConnection"]:
-        """The working file, with every table of the contract in it. Hold the lock."""
+    def open(self, **settings: str) -> Iterator["DuckDBPyConnection"]:
+        """The working file, with every table of the contract in it. Hold the lock.
+
+        `settings` of DuckDB go before those by which models are built.
+        """
         import duckdb  # noqa: PLC0415 - a run with nothing to do never gets here
 
         from pipelines.flatten import make_tables  # noqa: PLC0415
 
         with duckdb.connect(
             str(self.working),
-            config={**_CONFIG, "temp_directory": str(self.folder.absolute() / ".spill")},
+            config={**_CONFIG, "temp_directory": str(self.folder.absolute() / ".spill"), **settings},
         ) as connection:
             connection.execute("set timezone = 'UTC'")
             make_tables(connection)
@@ -205,7 +209,6 @@ class Warehouse:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
         meta.outdate(connection)
-        connection.execute(f"set memory_limit = '{_LOADING_MEMORY_LIMIT}'")
         _drop_unfinished(connection)
         processes = processes_for(waiting)
         with (

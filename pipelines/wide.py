@@ -4,10 +4,8 @@ A column stands for one question text and answer name of a product, however spel
 without text goes by its id. Names and positions that a column once had stay with it, in `wide.columns`; only
 `drop schema wide cascade` forgets them.
 
-What a build has to know about all visits, in order to look at nothing but the changed ones, is in `wide_state`: for
-every visit a signature, a hash of its checklist and the kinds of its answers, and once for every signature what it
-stands for. Visits in their hundred thousands share a few dozen of them. A form, one spelling of a question and its
-answer's name, goes by its hash, too: texts are looked up once a form and not once an answer.
+What is asked is read from the checklists that the models keep, which visits in their hundred thousands share: texts
+are looked up once a checklist, and not once an answer.
 """
 
 import re
@@ -15,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import pivot, quoting, transaction
+from pipelines import arrow, meta, pivot, quoting, transaction
 from pipelines.contract import PRODUCTS, Type
 
 if TYPE_CHECKING:
@@ -38,12 +36,21 @@ _TOLERATED = 0.05
 # An answer's kind in bits: the low ones of answers with a value that reads, the high ones of those without a value.
 _KINDS = {1: Type.BOOL, 2: Type.NUMBER, 4: Type.DATE, 8: Type.TIME}
 _TEXT, _EMPTY = 16, 32
+_KIND = f"""
+case
+    when not is_answered and answer_type_id is null then 0
+    when read_as is not null then case read_as
+        when 'bool' then 1 when 'number' then 2 when 'date' then 4 when 'time' then 8 else {_TEXT} end
+    else {_EMPTY} * case
+        when answer_type_id in ('6', '8') then 1 when answer_type_id in ('3', '4') then 2
+        when answer_type_id = '5' then 4 when answer_type_id = '10' then 8 else {_TEXT} end
+end::usmallint
+"""
 
-_TEMPORARY = "visits signed parts seen products places part_places".split()
+_TEMPORARY = "seen products places".split()
 
 _TABLES = """
 create schema if not exists wide;
-create schema if not exists wide_state;
 create table if not exists wide.columns (
     product_id integer, question_key varchar, answer_key varchar, column_name varchar, type varchar,
     position integer, is_present boolean, times_asked bigint, times_unread bigint,
@@ -51,16 +58,6 @@ create table if not exists wide.columns (
 );
 create table if not exists wide.products (
     product_id integer, table_name varchar, visits bigint, columns integer, left_out bigint
-);
-create table if not exists wide_state.visits (
-    source varchar, visit_id varchar, product_id integer, signature ubigint
-);
-create table if not exists wide_state.forms (
-    form_id ubigint, question_key varchar, answer_key varchar, question_id varchar, question_name varchar,
-    answer_name varchar
-);
-create table if not exists wide_state.signatures (
-    signature ubigint, form_id ubigint, question_pos bigint, answer_pos bigint, kinds usmallint
 );
 """
 _COMMENTS = """
@@ -70,124 +67,52 @@ comment on table wide.products is
     'One product seen: its table (not all have one, if they are many), its question columns, how many were left out.';
 """
 
-# ---------------------------------------------------------------- reading visits
-
-_KINDS_OF_ANSWER = f"""
-case
-    when value is null and answer_type_id is null then 0
-    when trim(value) <> '' then
-        case when value_bool is not null then 1 when value_number is not null then 2
-             when value_date is not null then 4 when value_time is not null then 8 else {_TEXT} end
-    else {_EMPTY} * case
-        when answer_type_id in ('6', '8') then 1 when answer_type_id in ('3', '4') then 2
-        when answer_type_id = '5' then 4 when answer_type_id = '10' then 8 else {_TEXT} end
-end::usmallint
-"""
-
-_READ = f"""
-create or replace temp table wide_visits as
-    with visits as (
-        select rowid as v, source, visit_id, product_id from marts.visits where product_id is not null and WHICH
-    ),
-    checklists as (from staging.visit_checklists semi join visits using (source, visit_id))
-    select v, source, visit_id, product_id, checklist
-    from visits left join checklists using (source, visit_id);
-
-create or replace temp table wide_signed as
-    with answered as (
-        select v, sum(hash(question_pos, answer_pos, {_KINDS_OF_ANSWER})) as answers, sum(strlen(value)) as bytes,
-            min(row_id) as first_row, max(row_id) as last_row
-        from (select *, rowid as row_id from kobra.answers where NEAR)
-        join temp.wide_visits using (source, visit_id)
-        group by v
-    )
-    select v, hash(checklist, coalesce(answers, 0)) as signature, first_row, last_row, coalesce(bytes, 0) as bytes
-    from temp.wide_visits left join answered using (v);
-
--- What the visits of a checklist are asked, and what each of it is called.
-create or replace temp table wide_parts as
-    select *, hash(checklist, question_pos, answer_pos) as part,
-        hash(question_id, question_name, answer_name) as form_id
-    from staging.checklists semi join temp.wide_visits using (checklist);
-
-insert into wide_state.forms
-    with strange as (
-        select form_id, unnest(any_value(struct_pack(question_id, question_name, answer_name)))
-        from temp.wide_parts anti join wide_state.forms using (form_id) group by form_id
-    )
-    select form_id,
-        -- a normalised text has no '#', so an id is never taken for one
-        coalesce(nullif(kobra.normalised_text(question_name), ''), '#' || coalesce(question_id, '')),
-        coalesce(kobra.normalised_text(answer_name), ''),
-        question_id, question_name, answer_name
-    from strange;
-"""
-_NEAR = "rowid in (select rowid from kobra.answers semi join temp.wide_visits using (source, visit_id))"
-
-_REMEMBER = f"""
-insert into wide_state.visits
-    select source, visit_id, product_id, signature from temp.wide_visits join temp.wide_signed using (v);
-
-insert into wide_state.signatures
-    with strange as (
-        select signature, min(v) as v
-        from temp.wide_signed anti join wide_state.signatures using (signature) group by all
-    ),
-    examples as (
-        select signature, source, visit_id, checklist from strange join temp.wide_visits using (v)
-    ),
-    answered as (
-        select signature, question_pos, answer_pos, {_KINDS_OF_ANSWER} as kinds
-        from kobra.answers join examples using (source, visit_id)
-        where answers.rowid in (select rowid from kobra.answers semi join examples using (source, visit_id))
-    )
-    select signature, form_id, min(question_pos), min(answer_pos), bit_or(coalesce(kinds, 0)::usmallint)
-    from examples
-    join temp.wide_parts using (checklist)
-    left join answered using (signature, question_pos, answer_pos)
-    group by signature, form_id;
-
-delete from wide_state.signatures where signature not in (select signature from wide_state.visits);
-"""
-
-# A place is a column of a table. Several answers of a visit may have the same.
-_PART_PLACES = """
-create or replace temp table wide_part_places as
-    select part, place, count(*) over (partition by checklist, place) > 1 as is_one_of_several
-    from temp.wide_parts
-    join wide_state.forms using (form_id)
-    join temp.wide_places using (product_id, question_key, answer_key)
-"""
-
 # ---------------------------------------------------------------- choosing columns
+
+# How the texts of questions and the names of answers are compared. A normalised text has no '#', so an id is never
+# taken for one.
+_NAMES = """
+names as (
+    select distinct question_id, question_name, answer_name,
+        coalesce(nullif(question_key, ''), '#' || coalesce(question_id, '')) as question_key, answer_key
+    from staging.question_forms
+)
+"""
+_OF_NAMES = " and ".join(
+    f"names.{column} is not distinct from asked.{column}"
+    for column in ("question_id", "question_name", "answer_name")
+)
 
 # A question that came without any answer is a column only if it never comes with one.
 _SEEN = f"""
 create or replace temp table wide_seen as
     with used as (
-        select product_id, signature, count(*) as visits from wide_state.visits group by all
+        select checklist, count(*) as visits from staging.visit_checklists group by all
+    ),
+    asked as (
+        select product_id, checklist, question_id, question_name, answer_name, bit_or({_KIND}) as kinds,
+            min(question_pos) as question_pos, min(answer_pos) as answer_pos
+        from staging.checklists semi join used using (checklist) where product_id is not null group by all
     ),
     spelt as (
-        select product_id, form_id, kinds, sum(visits)::bigint as asked, min(question_pos) as question_pos,
-            min(answer_pos) as answer_pos
-        from used join wide_state.signatures using (signature) group by all
+        select product_id, question_id, question_name, answer_name, kinds, sum(visits)::bigint as times,
+            min(question_pos) as question_pos, min(answer_pos) as answer_pos
+        from asked join used using (checklist) group by all
     ),
+    {_NAMES.strip()},
     questions as (
-        select product_id, question_key, answer_key, sum(asked)::bigint as times_asked,
+        select product_id, question_key, answer_key, sum(times)::bigint as times_asked,
             min(question_pos) as question_pos, min(answer_pos) as answer_pos, bit_or(kinds) as kinds,
-            coalesce(sum(asked) filter (where kinds % {_EMPTY} > 0), 0)::bigint as filled,
+            coalesce(sum(times) filter (where kinds % {_EMPTY} > 0), 0)::bigint as filled,
             {
     ", ".join(
-        f"coalesce(sum(asked) filter (where kinds % {_EMPTY} > 0 and kinds % {_EMPTY} <> {bit}), 0)::bigint"
+        f"coalesce(sum(times) filter (where kinds % {_EMPTY} > 0 and kinds % {_EMPTY} <> {bit}), 0)::bigint"
         f" as not_{kind.name.lower()}"
         for bit, kind in _KINDS.items()
     )
 },
-            arg_max(
-                struct_pack(form_id, question_id, question_name, answer_name),
-                struct_pack(asked, question_id, question_name, answer_name)
-            ) as usual
-        from spelt join wide_state.forms using (form_id) group by all
+            max(struct_pack(times, asked.question_id, asked.question_name, asked.answer_name)) as usual
+        from spelt as asked join names on {_OF_NAMES} group by all
     ),
     worth_it as (
         select *, case
@@ -215,12 +140,28 @@ _KEEP = "coalesce(is_present, false) desc"
 
 _PRODUCTS = """
 create or replace temp table wide_products as
-    select v.product_id, count(*) as visits, any_value(questions) as questions,
-        row_number() over (order by PREFER count(*) desc, v.product_id) as rank
-    from wide_state.visits as v
-    left join (select product_id, count(*) as questions from temp.wide_seen group by all) using (product_id)
-    left join wide.products as p on p.product_id = v.product_id
-    group by v.product_id;
+    with visited as (
+        select product_id, count(*) as visits from marts.visits where product_id is not null group by all
+    ),
+    asked as (
+        select product_id, count(*) as questions from temp.wide_seen group by all
+    )
+    select product_id, visited.visits, questions,
+        row_number() over (order by PREFER visited.visits desc, product_id) as rank
+    from visited left join asked using (product_id) left join wide.products using (product_id);
+"""
+
+# Where answers belong: a place is a column of a table. Several answers of a visit may have the same.
+_PARTS = f"""
+with {_NAMES.strip()},
+at_hand as (
+    select distinct checklist from staging.visit_checklists where WHICH
+)
+select hash(checklist, question_pos, answer_pos) as part, place,
+    count(*) over (partition by checklist, place) > 1 as is_one_of_several
+from (from staging.checklists semi join at_hand using (checklist)) as asked
+join names on {_OF_NAMES}
+join temp.wide_places using (product_id, question_key, answer_key)
 """
 
 
@@ -261,7 +202,7 @@ def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
 
     `touched`: a table with (source, visit_id) of the visits that changed or went since the last build that was
     completed; None: read every visit again. Reads schema kobra, and what the models have just made of it:
-    marts.visits, and the checklists of schema staging.
+    marts.visits, and the checklists of schema staging. All of that has to be committed.
     """
     try:
         with transaction.whole(connection):
@@ -273,19 +214,14 @@ def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
 
 def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
     there = connection.execute(
-        "select count(*) from duckdb_tables() where database_name = current_database() and schema_name = 'wide_state'"
+        "select count(*) from duckdb_tables() where database_name = current_database() and schema_name = 'wide'"
     ).fetchone()
-    if touched is None or there == (0,):
+    if there == (0,):
         touched = None
-        connection.execute("drop schema if exists wide_state cascade")
     connection.execute(_TABLES + _COMMENTS)
-    which = "true" if touched is None else f"(source, visit_id) in (select source, visit_id from {touched})"
-    connection.execute(f"delete from wide_state.visits where {which}")
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
-    _read(connection, which, are_few=touched is not None)
-    connection.execute(_REMEMBER)
     connection.execute(_SEEN.replace("KEEP", "true" if touched is None else _KEEP))
-    connection.execute(_PRODUCTS.replace("PREFER", "" if touched is None else "any_value(table_name) is null,"))
+    connection.execute(_PRODUCTS.replace("PREFER", "" if touched is None else "table_name is null,"))
     wanted = list(_wanted(connection))
     _register(connection, wanted)
     _drop_others(connection, wanted)
@@ -294,38 +230,24 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
         missing = None if touched is None else _missing(connection, table)
         # What was left out, and now is not, was asked in other visits too.
         if missing is None or (missing and (table.product_id,) in crowded):
+            _create(connection, table)
             again.append(table)
             continue
         for name, kind in missing.items():
             connection.execute(f"alter table wide.{table.name} add column {quoting.name(name)} {kind}")
-        connection.execute(f"delete from wide.{table.name} where {which}")
+        connection.execute(f"delete from wide.{table.name} where {meta.among(touched)}")
         kept.append(table)
-    for table in again:
-        _create(connection, table)
-    if touched is None:
-        _fill(connection, again)
-    else:
-        _fill(connection, kept)
-        for table in again:  # its type changed, or a question is gone: what is at hand is not all of it
-            _read(connection, f"product_id = {table.product_id}", are_few=False)
-            _fill(connection, [table])
+    _fill(connection, kept, touched)
+    _fill(connection, again, None)  # all of them are new, or their types changed, or a question is gone
     for table in wanted:
         _comment(connection, table)
 
 
-def _read(connection: "DuckDBPyConnection", which: str, *, are_few: bool) -> None:
-    """The visits in question as temp.wide_visits, their signatures as temp.wide_signed, what their checklists ask as
-    temp.wide_parts.
-
-    Where they `are_few`, only the keys of all other answers are looked at.
-    """
-    connection.execute(_READ.replace("WHICH", which).replace("NEAR", _NEAR if are_few else "true"))
-
-
-def _fill(connection: "DuckDBPyConnection", tables: list[_Wide]) -> None:
-    """Add the rows of the visits at hand."""
-    connection.execute(_PART_PLACES)
-    pivot.fill(connection, LEADING, [table.target for table in tables])
+def _fill(connection: "DuckDBPyConnection", tables: list[_Wide], touched: str | None) -> None:
+    """Add the rows of touched visits, or of all."""
+    if tables:
+        parts = arrow.rows(connection, _PARTS.replace("WHICH", meta.among(touched)))
+        pivot.fill(connection, LEADING, [table.target for table in tables], parts, touched)
 
 
 def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:

@@ -7,6 +7,18 @@
     and {{ form }}.has_answer = {{ row }}.has_answer
 {%- endmacro %}
 
+{# As what the value of an answer was read while loading: the name of the typed column that has it, or text; NULL where
+   there is none to read. #}
+{% macro read_as() -%}
+    case
+        when value_bool is not null then 'bool'
+        when value_number is not null then 'number'
+        when value_date is not null then 'date'
+        when value_time is not null then 'time'
+        when trim(value) <> '' then 'text'
+    end
+{%- endmacro %}
+
 {# A number that is the same for the same values, and hardly ever for others. #}
 {% macro row_hash(values) -%} hash({{ values | join(', ') }}) {%- endmacro %}
 

@@ -2,17 +2,21 @@
    names in `meta.touched` the staging model that lists what is to be replaced, and in `unique_key` its key. Whatever its
    query says, other rows stay as they are. #}
 
-{# The rows of a table; in an incremental build only those that were touched. Their keys are looked at first: by the
-   places that these give, the other columns are read only where there is something to be had. #}
+{# The rows of a table; in an incremental build only those that were touched. #}
 {% macro touched_rows(table, relation, key) -%}
-    {%- if is_incremental() -%}
-    (
-        select * from {{ table }}
-        where rowid in (select _rows.rowid from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
-    )
-    {%- else -%}
-    {{ table }}
-    {%- endif -%}
+    {{ rows_in(table, relation, key) if is_incremental() else table }}
+{%- endmacro %}
+
+{# The same where several models need those rows: from a model that has found them for all. #}
+{% macro touched_copy(table, copy) -%} {{ copy if is_incremental() else table }} {%- endmacro %}
+
+{# The rows of a table whose key is in a relation. Keys are looked at first: by the places that these give, the other
+   columns are read only where there is something to be had. #}
+{% macro rows_in(table, relation, key) -%}
+(
+    select * from {{ table }}
+    where rowid in (select _rows.rowid from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
+)
 {%- endmacro %}
 
 {# Whether the row of `alias` is in a relation, by a key whose parts may be NULL. #}
@@ -20,6 +24,19 @@
     exists (
         select 1 from {{ relation }} as _wanted
         where {% for column in key %}{{ "and " if not loop.first }}_wanted.{{ column }} is not distinct from {{ alias }}.{{ column }}{{ " " if not loop.last }}{% endfor %}
+    )
+{%- endmacro %}
+
+{# What a visit is made of, in one number: the next `kobra build` computes those anew for which it is another. #}
+{% macro visit_state(visit, account) -%}
+    meta.visit_state(
+        {{ visit }}.source,
+        {{ visit }}.visit_id,
+        {{ visit }}.content_hash,
+        {{ visit }}.delivery_id,
+        {{ visit }}.versions,
+        {{ account }}.lat,
+        {{ account }}.lng
     )
 {%- endmacro %}
 
@@ -34,10 +51,15 @@ from {{ ref('visits') }} as visits
 where {{ not flags.FULL_REFRESH }} and {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
 {%- endmacro %}
 
+{# The staging model that a table names in `meta.touched`. Not by `ref`: what it computes may come from there by others. #}
+{% macro touched_of(table, config) -%}
+    {{ return(table.incorporate(path={'schema': 'staging', 'identifier': config.get('meta')['touched']})) }}
+{%- endmacro %}
+
 {% macro get_incremental_touched_sql(arguments) %}
     {%- set target = arguments['target_relation'] -%}
     {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
-    {%- set touched = ref(config.get('meta')['touched']) -%}
+    {%- set touched = touched_of(target, config) -%}
     delete from {{ target }} as _old
     where {{ is_in('_old', touched, config.get('unique_key')) }};
 
@@ -54,8 +76,7 @@ where {{ not flags.FULL_REFRESH }} and {{ is_in('visits', ref('touched_visits'),
     {%- for table in tables if execute and var('tests_only_touched', false) and not flags.FULL_REFRESH -%}
         {%- set config = graph.nodes['model.' ~ project_name ~ '.' ~ table.identifier].config -%}
         {%- if 'touched' in config.meta -%}
-            {%- set touched = table.incorporate(path={'schema': 'staging', 'identifier': config.meta.touched}) -%}
-            {%- do kept.append(is_in(alias, touched, config.unique_key)) -%}
+            {%- do kept.append(is_in(alias, touched_of(table, config), config.unique_key)) -%}
         {%- endif -%}
     {%- endfor -%}
     {{ '(' ~ kept | join(' or ') ~ ')' if kept | length == tables | length else 'true' }}

@@ -19,21 +19,12 @@ travel as (
     group by source, agent_key, local_date
 ),
 
-numbered as (
-    select
-        *,
-        row_number() over (
-            partition by source, agent_key, local_date order by start_at, end_at nulls last, visit_id
-        ) as visit_no
-    from completed
-),
-
 worked as (
     select
         source,
         agent_key,
         local_date,
-        {{ last_by(not_blank('agent_name'), 'visit_no') }} as agent_name,
+        {{ last_by(not_blank('agent_name'), moment()) }} as agent_name,
         count(*) as visits,
         count(distinct account_id) as accounts,
         count(*) filter (
@@ -45,7 +36,7 @@ worked as (
         min(start_at) as first_start_at,
         max(end_at) as last_end_at,
         sum(duration_s) filter (where duration_s >= 0 and duration_s <= long_visit_minutes * 60) / 60 as on_site_min
-    from numbered
+    from completed
     group by source, agent_key, local_date
 )
 

@@ -28,6 +28,7 @@ spots as (
     from completed
     where agent_key is not null and local_date is not null and lat is not null
     group by source, agent_key, local_date, round(lat, 5), round(lng, 5)
+    having count(distinct account_id) >= (select min(same_spot_accounts) from {{ ref('settings_by_source') }})
 ),
 
 places as (

@@ -9,7 +9,7 @@ with visits as (
     select
         *,
         {{ moment() }} as moment
-    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
+    from {{ touched_copy(ref('visits'), ref('touched_account_visits')) }} as visits
     where
         account_id is not null
 )

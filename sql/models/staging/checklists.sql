@@ -1,5 +1,5 @@
 -- One row per (checklist, question_pos, answer_pos): what the visits of this checklist are asked, and whether they
--- answer. A question without answers has one row, at answer_pos 0.
+-- answer, and how that reads. A question without answers has one row, at answer_pos 0.
 {{ config(materialized='incremental', incremental_strategy='append') }}
 {%- set visit = ['source', 'visit_id'] %}
 with examples as (
@@ -16,7 +16,11 @@ questions as (
 ),
 
 answers as (
-    select * from {{ source('kobra', 'answers') }} as answers where {{ is_in('answers', 'examples', visit) }}
+    select
+        answers.*,
+        {{ read_as() }} as read_as
+    from {{ source('kobra', 'answers') }} as answers
+    where {{ is_in('answers', 'examples', visit) }}
 )
 
 select
@@ -30,7 +34,8 @@ select
     answers.answer_name,
     answers.answer_type_id,
     answers.source is not null as has_answer,
-    answers.value is not null as is_answered
+    answers.value is not null as is_answered,
+    answers.read_as
 from examples
 inner join {{ source('kobra', 'visits') }} as visits
     on visits.source = examples.source and visits.visit_id = examples.visit_id

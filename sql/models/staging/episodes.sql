@@ -18,7 +18,7 @@ with completed as (
             > settings.episode_days,
             true
         ) as is_first
-    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
+    from {{ touched_copy(ref('visits'), ref('touched_account_visits')) }} as visits
     inner join {{ ref('settings_by_source') }} as settings on settings.source = visits.source
     where
         visits.state = 'completed' and visits.account_id is not null and visits.local_date is not null

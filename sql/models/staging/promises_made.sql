@@ -23,7 +23,7 @@ with promises as (
             when promise_date < local_date then 'back_dated'
             else 'valid'
         end as promise_check
-    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
+    from {{ touched_copy(ref('visits'), ref('touched_account_visits')) }} as visits
     where
         is_promise
 )

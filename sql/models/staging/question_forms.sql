@@ -90,6 +90,8 @@ select
     forms.answer_name,
     forms.answer_type_id,
     forms.has_answer,
+    forms.question_key,
+    forms.answer_key,
     ranked.role,
     ranked.value_type,
     coalesce(ranked.matched_by, 'unmapped') as matched_by

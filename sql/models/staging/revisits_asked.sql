@@ -13,7 +13,7 @@
 {%- endset %}
 with completed as (
     select *
-    from {{ touched_rows(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
+    from {{ touched_copy(ref('visits'), ref('touched_account_visits')) }} as visits
     where
         state = 'completed'
 ),

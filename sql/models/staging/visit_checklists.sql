@@ -1,5 +1,6 @@
 -- One row per (source, visit_id) with a checklist: which one, and how many answers did not read as their type. Visits of
--- one `checklist` were asked the same questions and left the same ones open: there are few of those, see `checklists`.
+-- one `checklist` were asked the same questions, left the same ones open and gave answers that read as the same types:
+-- there are few of those, see `checklists`.
 {{ config(
     materialized='incremental',
     incremental_strategy='touched',
@@ -19,7 +20,9 @@ answered as (
     select
         source,
         visit_id,
-        {{ bag_hash(['question_pos', 'answer_pos', 'answer_name', 'answer_type_id', 'value is null']) }} as answered,
+        {{ bag_hash([
+            'question_pos', 'answer_pos', 'answer_name', 'answer_type_id', 'value is null', read_as()
+        ]) }} as answered,
         count(parse_ok) as answers_tested,
         count(*) filter (where not parse_ok) as answers_unparsed
     from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers

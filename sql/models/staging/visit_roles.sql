@@ -46,6 +46,7 @@ readings as {{ "not materialized" if not is_incremental() }} (
     inner join visits on visits.source = answers.source and visits.visit_id = answers.visit_id
     inner join parts
         on parts.part = {{ row_hash(['visits.checklist', 'answers.question_pos', 'answers.answer_pos']) }}
+    where answers.value is not null
 ),
 
 -- Putting several answers of a role in order costs twice what all else does: they are few, and go their own way.

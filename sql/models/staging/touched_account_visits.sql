@@ -1,0 +1,29 @@
+-- One row per visit of a touched account, (source, visit_id): found once for all models that are kept by account. None
+-- in a full build.
+select
+    source,
+    visit_id,
+    account_id,
+    product_id,
+    agent_key,
+    client_name,
+    state,
+    outcome,
+    validation,
+    payment_method_code,
+    local_date,
+    start_at,
+    end_at,
+    start_local,
+    is_contact,
+    is_rpc,
+    is_promise,
+    promise_date,
+    promise_amount,
+    revisit,
+    revisit_date,
+    slot1_start,
+    slot1_end,
+    slot2_start,
+    slot2_end
+from {{ rows_in(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
