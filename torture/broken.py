@@ -16,7 +16,8 @@ from receiver.__main__ import main
 from receiver.landing import Landing
 
 KEPT_BACK = 5
-STEP_BACK = timedelta(hours=1)
+# By the deliveries that came before; a step of a day leads to another partition.
+STEPS_BACK = {100: timedelta(hours=1), 150: timedelta(days=1)}
 
 
 class LateLanding(Landing):
@@ -57,14 +58,17 @@ def write_again(fd: int, buffers: Sequence[bytes]) -> int:
 
 
 class SteppingClock:
-    """The wall clock, until so many deliveries came; from then on an hour less."""
+    """The wall clock, set back in mid-work as STEPS_BACK says."""
 
-    def __init__(self, deliveries: int) -> None:
-        self._left = deliveries
+    def __init__(self) -> None:
+        self._deliveries = 0
 
     def time_ns(self) -> int:
-        self._left -= 1
-        return time_ns() - (self._left < 0) * int(STEP_BACK.total_seconds()) * 1_000_000_000
+        self._deliveries += 1
+        return time_ns() - int(self._behind().total_seconds()) * 1_000_000_000
+
+    def _behind(self) -> timedelta:
+        return sum((by for after, by in STEPS_BACK.items() if self._deliveries > after), timedelta())
 
     def datetime(self) -> type[datetime]:
         outer = self
@@ -72,14 +76,14 @@ class SteppingClock:
         class Stepping(datetime):
             @classmethod
             def now(cls, tz: Any = None) -> Any:
-                return datetime.now(tz or UTC) - (outer._left < 0) * STEP_BACK
+                return datetime.now(tz or UTC) - outer._behind()
 
         return Stepping
 
 
 def step_back() -> None:
     """No mutant: the product, on a machine whose clock is set back while it runs."""
-    clock = SteppingClock(100)
+    clock = SteppingClock()
     _landing.time_ns = clock.time_ns
     _landing.datetime = clock.datetime()
 
