@@ -31,7 +31,7 @@ def fingerprint() -> str:
     for module in ("inputs", "pivot", "rules", "wide"):
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     for path in sorted(path for kind in ("*.sql", "*.yml") for path in PROJECT.rglob(kind)):
-        if path.relative_to(PROJECT).parts[0] == "target" or path.stem.endswith("_unit_tests"):
+        if path.relative_to(PROJECT).parts[0] in {"target", "unit_tests"}:
             continue  # what dbt compiled for an analyst; what makes no table
         digest.update(b"%s\0%s\0" % (path.relative_to(PROJECT).as_posix().encode(), path.read_bytes()))
     return digest.hexdigest()
@@ -49,8 +49,7 @@ def build(home: Path, *, full: bool) -> None:
         *("--target-path", str(target), "--log-path", str(target)),
         *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check", "--no-write-json"),
         "--no-send-anonymous-usage-stats",
-        *("--exclude-resource-type", "unit_test"),
-        *("--vars", "tests_only_touched: true"),
+        *("--vars", "{tests_only_touched: true, unit_tests: false}"),
         *(["--full-refresh"] if full else []),
     ]
     with _home(home), _keeping_garbage():
