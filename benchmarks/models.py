@@ -33,18 +33,31 @@ class Built(NamedTuple):
         return self.seconds - self.startup_s
 
 
+class Begun(NamedTuple):
+    """A load into a new home, the full build after it, and the most memory that both took."""
+
+    load_s: float
+    built: Built
+    peak_gib: float
+
+    @property
+    def share(self) -> float:
+        return self.built.seconds / self.load_s
+
+
 def rows(rounds: int, sizes: tuple[int, ...]) -> Iterator[Row]:
     """The whole table, measured while it is read."""
     work = {}
     for size in sizes:
-        load_s, whole, peak = _first(size)
-        share = whole.seconds / load_s
+        begun = sorted((_first(size) for _ in range(rounds)), key=lambda each: each.share)
+        load_s, whole, _ = usual = begun[rounds // 2]
         yield Row(f"full build of {size:,} visits, tests and wide tables included, of loading them",
-                  f"{share:.2f} ({whole.seconds:.1f} s of {load_s:.1f} s)", f"≤ {OF_LOAD}",
-                  verdict(share <= OF_LOAD))  # fmt: skip
+                  f"{usual.share:.2f} ({whole.seconds:.1f} s of {load_s:.1f} s)", f"≤ {OF_LOAD}",
+                  verdict(usual.share <= OF_LOAD))  # fmt: skip
         yield Row("  of it, dbt before its first model", f"{whole.startup_s / whole.seconds:.0%}"
                   f" ({whole.startup_s:.1f} s)", "", "")  # fmt: skip
-        yield Row(f"peak memory while loading and building {size:,}", f"{peak:.2f} GiB", "", "")
+        yield Row(f"peak memory while loading and building {size:,}",
+                  f"{max(each.peak_gib for each in begun):.2f} GiB", "", "")  # fmt: skip
         again = [_later(size) for _ in range(rounds)]
         work[size] = median(each.work_s for each in again)
         yield Row(f"build after {CHANGED:,} more visits in {size:,}, warm",
@@ -57,13 +70,13 @@ def rows(rounds: int, sizes: tuple[int, ...]) -> Iterator[Row]:
                   verdict(growth <= GROWTH))  # fmt: skip
 
 
-def _first(size: int) -> tuple[float, Built, float]:
+def _first(size: int) -> Begun:
     """Load and build a store in a home that stays for `_later`."""
     home = fresh(_ROOM / f"home-{size}")
     shutil.copytree(store.store(size), home / "raw")
     run = in_a_process("-c", f"from benchmarks.models import first; first({str(home)!r})")
     load_s, *built = json.loads(run.told)
-    return load_s, Built(*built), run.peak_gib
+    return Begun(load_s, Built(*built), run.peak_gib)
 
 
 def first(home: str) -> None:
