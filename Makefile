@@ -22,6 +22,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q receiver pipelines notebooks
+	$(BIN)/python -m pipelines.project
 	touch $@
 
 demo: setup  ## see it all work on invented visits

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines import contract
 from pipelines.contract import DEFAULT_TIME_ZONE, FIELDS, TABLES, Table
-from pipelines.models import PROJECT
+from pipelines.project import PROJECT
 
 PATH = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
 EMPTY = "(empty)"

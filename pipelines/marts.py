@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipelines import comments, inputs, mappings, meta, models, retention, wide
+from pipelines import comments, inputs, mappings, meta, models, project, retention, wide
 from pipelines.forgotten import Forgotten
 from pipelines.warehouse import Loaded, Warehouse
 
@@ -39,7 +39,7 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
     started = datetime.now(UTC)
     known = mappings.read(warehouse.home / "mappings")
     built = _as_of(known, as_of)
-    fingerprint = sha256(f"{known.fingerprint} {models.fingerprint()}".encode()).hexdigest()
+    fingerprint = sha256(f"{known.fingerprint} {project.fingerprint()}".encode()).hexdigest()
     with warehouse.open() as connection:
         meta.prepare(connection, built.as_of)
         mappings.write(connection, known)

@@ -5,36 +5,18 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pipelines import project
 from pipelines.faults import FaultError
 
-if TYPE_CHECKING:
-    from dbt.cli.main import dbtRunner
-
-PROJECT = Path(__file__).parents[1] / "sql"
 _DBT = Path(sys.executable).with_name("dbt")
 
 
 class ChecksFailedError(FaultError):
     """A model could not be built, or what it holds failed a test: which one, and how to see the rows."""
-
-
-def fingerprint() -> str:
-    """A digest of all that makes the tables: another one makes other tables, and then history is built afresh."""
-    digest = sha256(version("duckdb").encode())
-    for module in ("inputs", "pivot", "rules", "wide"):
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
-    for path in sorted(path for kind in ("*.sql", "*.yml") for path in PROJECT.rglob(kind)):
-        if path.relative_to(PROJECT).parts[0] in {"target", "unit_tests"}:
-            continue  # what dbt compiled for an analyst; what makes no table
-        digest.update(b"%s\0%s\0" % (path.relative_to(PROJECT).as_posix().encode(), path.read_bytes()))
-    return digest.hexdigest()
 
 
 def build(home: Path, *, full: bool) -> None:
@@ -44,28 +26,15 @@ def build(home: Path, *, full: bool) -> None:
     Raises ChecksFailedError when a model or a test of severity error fails.
     """
     target = home.absolute() / "warehouse" / "dbt"
-    flags = [
-        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-        *("--target-path", str(target), "--log-path", str(target)),
-        *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check", "--no-write-json"),
-        "--no-send-anonymous-usage-stats",
-        *("--vars", "{tests_only_touched: true, unit_tests: false}"),
-        *(["--full-refresh"] if full else []),
-    ]
     with _home(home), _keeping_garbage():
-        answer = _runner().invoke(["build", *flags])
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
+
+        runner = dbtRunner(manifest=project.parsed(target))
+        answer = runner.invoke(["build", *project.flags(target), *(["--full-refresh"] if full else [])])
     if answer.exception is not None:
         raise answer.exception
     if not answer.success:
         raise ChecksFailedError("\n".join(_faults(answer.result, home)))
-
-
-@cache
-def _runner() -> "dbtRunner":
-    # dbt says where a deprecated piece of itself is used; none of that is ours.
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
-
-    return dbtRunner()
 
 
 @contextmanager
@@ -110,6 +79,6 @@ def _faults(result: Any, home: Path) -> Iterator[str]:
         elif each.status == "error":
             yield (
                 f"{each.node.resource_type} {each.node.name} cannot be built. See why with:"
-                f" cd {quote(str(PROJECT))} && KOBRA_HOME={quote(str(home.absolute()))}"
+                f" cd {quote(str(project.PROJECT))} && KOBRA_HOME={quote(str(home.absolute()))}"
                 f" {quote(str(_DBT))} build --select {each.node.name}"
             )

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from built_home import BuiltHome, differences, settled, visit
 
-from pipelines import models
+from pipelines.project import PROJECT
 
 DBT = Path(sys.executable).with_name("dbt")
 OWN = "-- One row per source.\nselect source, count(*) as visits from {{ ref('visits') }} group by source\n"
@@ -33,7 +33,7 @@ def dbt(home: BuiltHome, project: Path, *arguments: str) -> subprocess.Completed
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the models and the shipped profile: dbt leaves its `target` and `logs` there."""
     copy = tmp_path_factory.mktemp("analyst") / "sql"
-    shutil.copytree(models.PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
     return copy
 
 
@@ -66,7 +66,7 @@ def test_dbt_docs_generate_describes_every_table(project: Path, worked: BuiltHom
 def test_the_next_kobra_run_gives_the_tables_of_a_build_of_everything_and_does_not_start_over(
     worked: BuiltHome, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "PROJECT", project)  # with what dbt left in it
+    monkeypatch.setattr("pipelines.project.PROJECT", project)  # with what dbt left in it
     home = worked.copy(tmp_path / "home")
     home.build()
     assert home.runs()[0]["is_full"] is False

@@ -16,6 +16,7 @@ from interruptions import DIED, Plan, finish
 
 from pipelines import models, waiting
 from pipelines.faults import FaultError
+from pipelines.project import PROJECT
 from pipelines.warehouse import Loaded
 
 LATER = date(2026, 6, 1)
@@ -164,10 +165,10 @@ def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
 ) -> None:
     if forgotten:
         project = tmp_path / "sql"
-        shutil.copytree(models.PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+        shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
         reckoned = project / "models" / "staging" / "reckoned_accounts.sql"
         reckoned.write_text(reckoned.read_text().partition(forgotten)[0])
-        monkeypatch.setattr(models, "PROJECT", project)
+        monkeypatch.setattr("pipelines.project.PROJECT", project)
     home = built.copy(tmp_path / "home")
     home.build(full=True)
     seen, wrong = set(), list[str]()

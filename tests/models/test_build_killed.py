@@ -12,7 +12,7 @@ import pytest
 from built_home import BuiltHome, differences, promise, settled, visit
 from interruptions import DIED, Plan, finish
 
-from pipelines import models
+from pipelines.project import PROJECT
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "2"))  # 60 for a long look
 STATEMENTS = 370  # that dbt sends in an incremental build, about
@@ -72,13 +72,13 @@ def test_a_build_that_forgets_where_visits_were_before_is_caught(
     undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "sql"
-    shutil.copytree(models.PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     model = project / "models" / "staging" / "touched_visits.sql"
     text = model.read_text()
     assert OLD_PLACES in text
     forgetful, _, _ = text.replace(OLD_PLACES, NO_PLACES).partition("{% if not is_first %}\nunion")
     model.write_text(forgetful)
-    monkeypatch.setattr(models, "PROJECT", project)
+    monkeypatch.setattr("pipelines.project.PROJECT", project)
     home = settled(tmp_path_factory).copy(tmp_path / "home")
     home.build()
     move(home)

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from built_home import CANARIES, CODES, BuiltHome, settled, visit
 
-from pipelines import models
+from pipelines.project import PROJECT
 
 UNBALANCED = """
 insert into kobra.deliveries by name
@@ -32,8 +32,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> BuiltHome:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the models to change."""
     copy = tmp_path / "sql"
-    shutil.copytree(models.PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr(models, "PROJECT", copy)
+    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr("pipelines.project.PROJECT", copy)
     return copy
 
 

@@ -12,7 +12,8 @@ import duckdb
 import pytest
 from jinja2 import Environment
 
-from pipelines import mappings, models, pivot, wide
+from pipelines import mappings, pivot, wide
+from pipelines.project import PROJECT
 from pipelines.warehouse import Warehouse
 
 _MART = """
@@ -30,8 +31,8 @@ create schema if not exists staging;
 def _model(name: str) -> str:
     """A staging model as dbt makes it in a full build."""
     macros = ("aggregates", "checklists", "reading", "touched")
-    files = [*(models.PROJECT / "macros" / f"{each}.sql" for each in macros)]
-    files.append(models.PROJECT / "models" / "staging" / f"{name}.sql")
+    files = [*(PROJECT / "macros" / f"{each}.sql" for each in macros)]
+    files.append(PROJECT / "models" / "staging" / f"{name}.sql")
     template = Environment(extensions=["jinja2.ext.do"]).from_string("".join(path.read_text() for path in files))
     query = template.render(
         ref="staging.{}".format, source="{}.{}".format, config=lambda **_: "", is_incremental=lambda: False
