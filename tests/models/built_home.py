@@ -11,6 +11,7 @@ import pytest
 from kobra_home import Home, Post, encoded, later
 
 from pipelines import cli, marts
+from pipelines.project import PROJECT
 
 AS_OF = date(2026, 3, 9)
 ROLES = """product_id,question_id,question_name,answer_name,role,value_type
@@ -78,6 +79,19 @@ class BuiltHome(Home):
         """What a statement on the working file answers."""
         with duckdb.connect(str(self.warehouse.working)) as connection:
             return connection.execute(query).fetchall()
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy of the dbt project that dbt left nothing in."""
+    shutil.copytree(PROJECT, folder / "sql", ignore=shutil.ignore_patterns("target", "logs"))
+    return folder / "sql"
+
+
+def own_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """A copy to change: builds in this process take it."""
+    project = copied_project(folder)
+    patch.setattr("pipelines.project.PROJECT", project)
+    return project
 
 
 def visit(visit_id: str, day: int = 2, **changes: Any) -> Post:

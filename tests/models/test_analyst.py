@@ -8,9 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from built_home import BuiltHome, differences, settled, visit
-
-from pipelines.project import PROJECT
+from built_home import BuiltHome, copied_project, differences, settled, visit
 
 DBT = Path(sys.executable).with_name("dbt")
 OWN = "-- One row per source.\nselect source, count(*) as visits from {{ ref('visits') }} group by source\n"
@@ -32,9 +30,7 @@ def dbt(home: BuiltHome, project: Path, *arguments: str) -> subprocess.Completed
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the models and the shipped profile: dbt leaves its `target` and `logs` there."""
-    copy = tmp_path_factory.mktemp("analyst") / "sql"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
-    return copy
+    return copied_project(tmp_path_factory.mktemp("analyst"))
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, promise, settled, visit
+from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, own_project, promise, settled, visit
 from interruptions import DIED, Plan, finish
 
 from pipelines import models, waiting
 from pipelines.faults import FaultError
-from pipelines.project import PROJECT
 from pipelines.warehouse import Loaded
 
 LATER = date(2026, 6, 1)
@@ -164,11 +163,8 @@ def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
     built: BuiltHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str | None
 ) -> None:
     if forgotten:
-        project = tmp_path / "sql"
-        shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-        reckoned = project / "models" / "staging" / "reckoned_accounts.sql"
+        reckoned = own_project(tmp_path, monkeypatch) / "models" / "staging" / "reckoned_accounts.sql"
         reckoned.write_text(reckoned.read_text().partition(forgotten)[0])
-        monkeypatch.setattr("pipelines.project.PROJECT", project)
     home = built.copy(tmp_path / "home")
     home.build(full=True)
     seen, wrong = set(), list[str]()

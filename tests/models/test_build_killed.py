@@ -1,7 +1,6 @@
 """A build that was killed is made good by the next one, and a build of what changed is as good as one of all."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from built_home import BuiltHome, differences, promise, settled, visit
+from built_home import BuiltHome, differences, own_project, promise, settled, visit
 from interruptions import DIED, Plan, finish
-
-from pipelines.project import PROJECT
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "2"))  # 60 for a long look
 STATEMENTS = 370  # that dbt sends in an incremental build, about
@@ -71,14 +68,11 @@ def test_a_visit_that_moved_is_gone_from_where_it_was_and_all_tables_are_as_if_b
 def test_a_build_that_forgets_where_visits_were_before_is_caught(
     undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = tmp_path / "sql"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    model = project / "models" / "staging" / "touched_visits.sql"
+    model = own_project(tmp_path, monkeypatch) / "models" / "staging" / "touched_visits.sql"
     text = model.read_text()
     assert OLD_PLACES in text
     forgetful, _, _ = text.replace(OLD_PLACES, NO_PLACES).partition("{% if not is_first %}\nunion")
     model.write_text(forgetful)
-    monkeypatch.setattr("pipelines.project.PROJECT", project)
     home = settled(tmp_path_factory).copy(tmp_path / "home")
     home.build()
     move(home)

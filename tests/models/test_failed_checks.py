@@ -1,14 +1,11 @@
 """A build that went wrong is not published, and says what a person can do about it without quoting anybody's data."""
 
 import shlex
-import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
-from built_home import CANARIES, CODES, BuiltHome, settled, visit
-
-from pipelines.project import PROJECT
+from built_home import CANARIES, CODES, BuiltHome, own_project, settled, visit
 
 UNBALANCED = """
 insert into kobra.deliveries by name
@@ -31,10 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> BuiltHome:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the models to change."""
-    copy = tmp_path / "sql"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr("pipelines.project.PROJECT", copy)
-    return copy
+    return own_project(tmp_path, monkeypatch)
 
 
 def failed_rows(told: str) -> list[list[tuple[object, ...]]]:

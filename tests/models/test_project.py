@@ -4,9 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from built_home import BuiltHome, settled
-
-from pipelines.project import PROJECT
+from built_home import BuiltHome, own_project, settled
 
 KEPT = Path("target", "parsed_for_kobra.msgpack")
 NAMED_OUTSIDE = "{{ config(alias=env_var('NAMED_OUTSIDE')) }}\nselect 1 as one\n"
@@ -15,10 +13,7 @@ NAMED_OUTSIDE = "{{ config(alias=env_var('NAMED_OUTSIDE')) }}\nselect 1 as one\n
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the project that was never parsed."""
-    copy = tmp_path / "sql"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr("pipelines.project.PROJECT", copy)
-    return copy
+    return own_project(tmp_path, monkeypatch)
 
 
 def build_anew(home: BuiltHome, path: Path) -> BuiltHome:
