@@ -1,14 +1,18 @@
 -- One row per (source, agent_key) with any visit.
-with visits as (
+{# What is costly is asked of an agent's few spellings, not of every visit. -#}
+with spelled as (
     select
         source,
         agent_key,
         {{ not_blank('agent_name') }} as name,
-        state,
-        local_date,
-        {{ moment() }} as moment
+        max({{ moment() }}) as moment,
+        count(*) as visits,
+        count(*) filter (where state = 'completed') as visits_completed,
+        min(local_date) as first_visit_on,
+        max(local_date) as last_visit_on
     from {{ ref('visits') }}
     where agent_key is not null
+    group by source, agent_key, agent_name
 )
 
 select
@@ -16,9 +20,9 @@ select
     agent_key,
     {{ last_by('name', 'moment') }} as agent_name,
     count(distinct name) as names_seen,
-    count(*) as visits,
-    count(*) filter (where state = 'completed') as visits_completed,
-    min(local_date) as first_visit_on,
-    max(local_date) as last_visit_on
-from visits
+    cast(sum(visits) as bigint) as visits,
+    cast(sum(visits_completed) as bigint) as visits_completed,
+    min(first_visit_on) as first_visit_on,
+    max(last_visit_on) as last_visit_on
+from spelled
 group by source, agent_key

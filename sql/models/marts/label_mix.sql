@@ -4,16 +4,28 @@ with counted as (
         source,
         product_id,
         {{ month_of('local_date') }} as month,
-        coalesce(outcome, 'unmapped') as outcome,
-        coalesce({{ not_blank('tag_name') }}, tag) as label,
+        outcome,
+        tag_name,
+        tag,
         count(*) as visits
     from {{ ref('visits') }}
     where state = 'completed'
-    group by source, product_id, month, outcome, label
+    group by source, product_id, month, outcome, tag_name, tag
+),
+
+labelled as (
+    select
+        source,
+        product_id,
+        month,
+        coalesce(outcome, 'unmapped') as outcome,
+        coalesce({{ not_blank('tag_name') }}, tag) as label,
+        visits
+    from counted
 ),
 
 keyed as (
-    select *, nullif({{ normalised_text('label') }}, '') as label_key from counted
+    select *, nullif({{ normalised_text('label') }}, '') as label_key from labelled
 ),
 
 spelled as (

@@ -5,8 +5,7 @@
 {%- set is_first = visits is none or flags.FULL_REFRESH %}
 with loaded as (
     select
-        visits.source,
-        visits.visit_id,
+        visits.rowid as place,
         {{ visit_state('visits', 'accounts') }} as state
     from {{ source('kobra', 'visits') }} as visits
     left join {{ ref('accounts_on_file') }} as accounts
@@ -15,21 +14,41 @@ with loaded as (
 ),
 
 built as (
-    select *
+    select
+        rowid as place,
+        state
     from {{ source('meta', 'visits_built') }}
     {% if is_first %} where false {% endif %}
 ),
 
-changed as (
+{# Places, not keys, through the join of all visits with themselves. -#}
+places as (
     select
-        coalesce(loaded.source, built.source) as source,
-        coalesce(loaded.visit_id, built.visit_id) as visit_id,
-        built.agent_key,
-        built.account_id,
-        built.local_date
+        loaded.place as loaded_at,
+        built.place as built_at
     from loaded
     full outer join built on built.state = loaded.state
     where loaded.state is null or built.state is null
+),
+
+changed as (
+    select
+        source,
+        visit_id,
+        null as agent_key,
+        null as account_id,
+        null as local_date
+    from {{ source('kobra', 'visits') }}
+    where rowid in (select loaded_at from places)
+    union all
+    select
+        source,
+        visit_id,
+        agent_key,
+        account_id,
+        local_date
+    from {{ source('meta', 'visits_built') }}
+    where rowid in (select built_at from places)
 )
 
 select
