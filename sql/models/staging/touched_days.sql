@@ -1,2 +1,5 @@
 -- One row per (source, local_date) that a changed visit was or is part of.
-{{ touched_keys(['source', 'local_date']) }}
+select distinct
+    source,
+    local_date
+from {{ ref('touched_agent_days') }}
