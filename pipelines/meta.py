@@ -21,8 +21,7 @@ create table if not exists meta.build (
 );
 alter table meta.build add column if not exists built_as_of date;
 alter table meta.build add column if not exists is_edited boolean;
-create or replace macro meta.visit_state(source, visit_id, content_hash, delivery_id, versions, lat, lng) as
-    hash(source, visit_id, content_hash, delivery_id, versions, lat, lng);
+create or replace macro meta.visit_state(delivery_id, versions, lat, lng) as hash(delivery_id, versions, lat, lng);
 create table if not exists meta.visits_built (
     source varchar, visit_id varchar, state ubigint, agent_key varchar, account_id varchar, local_date date
 );
@@ -39,7 +38,7 @@ begin;
 delete from meta.visits_built where WHICH;
 insert into meta.visits_built by name
 select visits.source, visit_id, agent_key, account_id, local_date,
-    meta.visit_state(visits.source, visit_id, content_hash, delivery_id, versions, file.lat, file.lng) as state
+    meta.visit_state(delivery_id, versions, file.lat, file.lng) as state
 from (from marts.visits where NEAR) as visits
 left join staging.accounts_on_file as file using (source, account_id);
 commit;

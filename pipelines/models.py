@@ -26,7 +26,7 @@ def build(home: Path, *, full: bool) -> None:
     Raises ChecksFailedError when a model or a test of severity error fails.
     """
     target = home.absolute() / "warehouse" / "dbt"
-    with _home(home), _keeping_garbage():
+    with _home(home), _keeping_garbage(), _unheard():
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
         runner = dbtRunner(manifest=project.parsed(target))
@@ -64,6 +64,26 @@ def _keeping_garbage() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """dbt writes down a thousand events a build for who listens. Nobody does: what failed, its answer tells."""
+    from dbt_common.events import event_manager, event_manager_client  # noqa: PLC0415
+
+    class Unheard(event_manager.EventManager):
+        def fire_event(
+            self, e: Any, level: Any = None, node: Any = None, force_warn_or_error_handling: bool = False
+        ) -> None:
+            if force_warn_or_error_handling:  # DBT_WARN_ERROR may make a fault of it
+                super().fire_event(e, level, node, force_warn_or_error_handling)
+
+    before = event_manager_client.get_event_manager()
+    event_manager_client.ctx_set_event_manager(Unheard())
+    try:
+        yield
+    finally:
+        event_manager_client.ctx_set_event_manager(before)
 
 
 def _faults(result: Any, home: Path) -> Iterator[str]:

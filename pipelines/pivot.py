@@ -142,7 +142,7 @@ def fill(
 def _stretches(
     reader: "DuckDBPyConnection", leading: int, targets: Sequence[Target], touched: str | None
 ) -> Iterator[_Slice]:
-    near = "true" if touched is None else f"rowid in (select rowid from kobra.answers where {meta.among(touched)})"
+    near = "true" if touched is None else "rowid in (select place from staging.touched_answers)"
     widths = [leading + len(target.columns) for target in targets]
     spans = _SPANS.format(near=near, which=meta.among(touched), cell_bytes=_CELL_BYTES)
     reader.execute(spans, [[target.product_id for target in targets], widths])

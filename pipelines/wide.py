@@ -202,7 +202,8 @@ def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
 
     `touched`: a table with (source, visit_id) of the visits that changed or went since the last build that was
     completed; None: read every visit again. Reads schema kobra, and what the models have just made of it:
-    marts.visits, and the checklists of schema staging. All of that has to be committed.
+    marts.visits, and from schema staging the checklists, and where the answers of touched visits are. All of that has
+    to be committed.
     """
     try:
         with transaction.whole(connection):

@@ -1,10 +1,11 @@
-{# What the last loads touched is computed anew, nothing else. A model that is `incremental` by the strategy `touched`
-   names in `meta.touched` the staging model that lists what is to be replaced, and in `unique_key` its key. Whatever its
-   query says, other rows stay as they are. #}
-
 {# The rows of a table; in an incremental build only those that were touched. #}
 {% macro touched_rows(table, relation, key) -%}
     {{ rows_in(table, relation, key) if is_incremental() else table }}
+{%- endmacro %}
+
+{# The same where a staging model lists, in `place`, where in the table those rows are. #}
+{% macro touched_places(table, relation) -%}
+    {% if is_incremental() %} (select * from {{ table }} where rowid in (select place from {{ relation }})) {% else %} {{ table }} {% endif %}
 {%- endmacro %}
 
 {# The same where several models need those rows: from a model that has found them for all. #}
@@ -29,26 +30,7 @@
 
 {# What a visit is made of, in one number: the next `kobra build` computes those anew for which it is another. #}
 {% macro visit_state(visit, account) -%}
-    meta.visit_state(
-        {{ visit }}.source,
-        {{ visit }}.visit_id,
-        {{ visit }}.content_hash,
-        {{ visit }}.delivery_id,
-        {{ visit }}.versions,
-        {{ account }}.lat,
-        {{ account }}.lng
-    )
-{%- endmacro %}
-
-{# Every key in these columns that a changed visit was or is part of. None in a full build: there nothing asks. #}
-{% macro touched_keys(columns) -%}
-select {{ columns | join(', ') }}
-from {{ ref('touched_visits') }}
-where {{ not flags.FULL_REFRESH }}
-union
-select {{ columns | join(', ') }}
-from {{ ref('visits') }} as visits
-where {{ not flags.FULL_REFRESH }} and {{ is_in('visits', ref('touched_visits'), ['source', 'visit_id']) }}
+    meta.visit_state({{ visit }}.delivery_id, {{ visit }}.versions, {{ account }}.lat, {{ account }}.lng)
 {%- endmacro %}
 
 {# The staging model that a table names in `meta.touched`. Not by `ref`: what it computes may come from there by others. #}
@@ -56,24 +38,12 @@ where {{ not flags.FULL_REFRESH }} and {{ is_in('visits', ref('touched_visits'),
     {{ return(table.incorporate(path={'schema': 'staging', 'identifier': config.get('meta')['touched']})) }}
 {%- endmacro %}
 
-{% macro get_incremental_touched_sql(arguments) %}
-    {%- set target = arguments['target_relation'] -%}
-    {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
-    {%- set touched = touched_of(target, config) -%}
-    delete from {{ target }} as _old
-    where {{ is_in('_old', touched, config.get('unique_key')) }};
-
-    insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ arguments['temp_relation'] }} as _new
-    where {{ is_in('_new', touched, config.get('unique_key')) }}
-{% endmacro %}
-
 {# Whether a row may be other than when it was last tested: where all tables that a test looks at are kept by `touched`,
    only rows that were touched in one of them. `kobra build` asks for that, as what it finds and did not touch passed
    its tests; in a full build and for an analyst it is every row. #}
 {% macro is_unchecked(alias, tables) -%}
     {%- set kept = [] -%}
-    {%- for table in tables if execute and var('tests_only_touched', false) and not flags.FULL_REFRESH -%}
+    {%- for table in tables if execute and is_as_last_built() -%}
         {%- set config = graph.nodes['model.' ~ project_name ~ '.' ~ table.identifier].config -%}
         {%- if 'touched' in config.meta -%}
             {%- do kept.append(is_in(alias, touched_of(table, config), config.unique_key)) -%}

@@ -84,3 +84,55 @@ def test_a_model_of_ones_own_in_a_copy_of_the_project_is_built_on_the_others(
     assert done.returncode == 0, done.stdout
     with duckdb.connect(str(worked.warehouse.working), read_only=True) as connection:
         assert connection.execute("from marts.visits_by_source").fetchall() == [("lender_a", 5)]
+
+
+def edited(project: Path, folder: Path, model: str, old: str, new: str) -> Path:
+    """A copy of the project in which a model says something else."""
+    own = folder / "sql"
+    shutil.copytree(project, own)
+    text = (own / "models" / model).read_text()
+    assert old in text
+    (own / "models" / model).write_text(text.replace(old, new))
+    return own
+
+
+@pytest.mark.slow
+def test_a_kept_model_with_another_column_says_how_to_build_it_and_its_table_stays(
+    worked: BuiltHome, project: Path, tmp_path: Path
+) -> None:
+    home = worked.copy(tmp_path / "home")
+    own = edited(
+        project, tmp_path, "staging/account_facts.sql", "count(*) as visits,", "count(*) as visits, 1 as one,"
+    )
+    done = dbt(home, own, "build", "--select", "account_facts")
+    assert done.returncode == 1
+    assert '"staging"."account_facts" has other columns than its model: build it with --full-refresh' in done.stdout
+    assert dbt(home, own, "build", "--full-refresh", "--select", "account_facts").returncode == 0
+    with duckdb.connect(str(home.warehouse.working), read_only=True) as connection:
+        assert connection.execute("select distinct one from staging.account_facts").fetchall() == [(1,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refresh", [(), ("--full-refresh",)], ids=["touched", "anew"])
+def test_a_model_that_fails_while_it_is_written_leaves_its_table_as_it_was(
+    worked: BuiltHome, project: Path, tmp_path: Path, refresh: tuple[str, ...]
+) -> None:
+    home = worked.copy(tmp_path / "home")
+    home.land(visit("newer", 14))
+    assert home.here("load") == 0
+    assert dbt(home, project, "build", "--select", "+touched_keys", "--exclude", "agent_days").returncode == 0
+
+    def agent_days() -> list[tuple[object, ...]]:
+        with duckdb.connect(str(home.warehouse.working), read_only=True) as connection:
+            return connection.execute("from marts.agent_days order by all").fetchall()
+
+    before = agent_days()
+    own = edited(
+        project, tmp_path, "marts/agent_days.sql", "worked.agent_key,\n    worked.local_date,\n    worked.agent_name",
+        "worked.agent_key,\n    worked.local_date,\n    error(worked.agent_key)::varchar as agent_name",
+    )  # fmt: skip
+    assert dbt(home, own, "build", *refresh, "--select", "agent_days").returncode == 1
+    assert len(before) > 0
+    assert agent_days() == before
+    assert dbt(home, project, "build", "--select", "agent_days").returncode == 0
+    assert agent_days() != before

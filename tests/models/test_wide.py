@@ -107,6 +107,10 @@ class File:
         self.connection.execute(_MART + _model("visit_checklists"))
         self.connection.execute(_model("checklists"))
         self.connection.execute(_model("question_forms"))
+        self.connection.execute(
+            "create or replace table staging.touched_answers as"
+            " select answers.rowid as place from kobra.answers semi join touched using (source, visit_id)"
+        )
         wide.build(self.connection, None if full else "main.touched")
         self.connection.execute("delete from touched")
 

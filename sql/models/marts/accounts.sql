@@ -1,7 +1,6 @@
 -- One row per (source, account_id) with any visit: how it stands, with the columns of accounts.csv.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
     meta={'touched': 'reckoned_accounts'},
 ) }}

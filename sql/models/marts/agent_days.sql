@@ -1,13 +1,12 @@
 -- One row per (source, agent_key, local_date) with completed visits.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'agent_key', 'local_date'],
-    meta={'touched': 'touched_agent_days'},
+    meta={'touched': 'touched_keys'},
 ) }}
 with completed as (
     select visits.*, settings.long_visit_minutes
-    from {{ touched_rows(ref('visits'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as visits
     inner join {{ ref('settings_by_source') }} as settings on settings.source = visits.source
     where
         visits.state = 'completed' and visits.agent_key is not null and visits.local_date is not null
@@ -15,7 +14,7 @@ with completed as (
 
 travel as (
     select source, agent_key, local_date, sum(travel_min) as between_min, sum(travel_m) / 1000 as travel_km
-    from {{ touched_rows(ref('legs'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as legs
+    from {{ touched_rows(ref('legs'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as legs
     group by source, agent_key, local_date
 ),
 

@@ -1,9 +1,8 @@
 -- One row per (source, local_date, check): how many were tested, how many failed. The date is NULL where unknown.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'local_date'],
-    meta={'touched': 'touched_days'},
+    meta={'touched': 'touched_keys'},
 ) }}
 {%- set flags = quality_flags() %}
 with flags as (
@@ -14,7 +13,7 @@ with flags as (
         count(*) filter (where {{ flag }}) as {{ flag }}_failed,
         count({{ flag }}) as {{ flag }}_tested{{ "," if not loop.last }}
         {% endfor %}
-    from {{ touched_rows(ref('visit_quality'), ref('touched_days'), ['source', 'local_date']) }} as quality
+    from {{ touched_rows(ref('visit_quality'), ref('touched_keys'), ['source', 'local_date']) }} as quality
     group by source, local_date
 ),
 
@@ -24,7 +23,7 @@ answers as (
         visits.local_date,
         sum(checklists.answers_unparsed) as failed,
         sum(checklists.answers_tested) as tested
-    from {{ touched_rows(ref('visits'), ref('touched_days'), ['source', 'local_date']) }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'local_date']) }} as visits
     inner join {{ ref('visit_checklists') }} as checklists
         on checklists.source = visits.source and checklists.visit_id = visits.visit_id
     group by visits.source, visits.local_date

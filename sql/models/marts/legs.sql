@@ -1,16 +1,15 @@
 -- One row per completed visit that has a previous one on the same (source, agent_key, local_date): (source, visit_id).
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'agent_key', 'local_date'],
-    meta={'touched': 'touched_agent_days'},
+    meta={'touched': 'touched_keys'},
 ) }}
 {%- set agent_day %}
     over (partition by source, agent_key, local_date order by start_at, end_at nulls last, visit_id)
 {%- endset %}
 with completed as (
     select source, visit_id, agent_key, local_date, start_at, end_at, lat, lng
-    from {{ touched_rows(ref('visits'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as visits
     where
         state = 'completed' and agent_key is not null and local_date is not null
 ),

@@ -1,9 +1,8 @@
 -- One row per (source, product_id, local_date): what came of the visits. Product and date are NULL where unknown.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'local_date'],
-    meta={'touched': 'touched_days'},
+    meta={'touched': 'touched_keys'},
 ) }}
 with counted as (
     select
@@ -27,7 +26,7 @@ with counted as (
         count(*) filter (where state = 'completed' and validation = 'validated') as validated,
         count(*) filter (where state = 'completed' and validation = 'refuted') as refuted,
         count(*) filter (where state = 'completed' and validation = 'inconclusive') as inconclusive
-    from {{ touched_rows(ref('visits'), ref('touched_days'), ['source', 'local_date']) }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'local_date']) }} as visits
     group by source, product_id, local_date
 )
 

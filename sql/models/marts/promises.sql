@@ -1,7 +1,6 @@
 -- One row per completed visit with a promise (source, visit_id): what was promised, what was paid, what became of it.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
     meta={'touched': 'reckoned_accounts'},
 ) }}

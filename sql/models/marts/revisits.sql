@@ -1,7 +1,6 @@
 -- One row per completed visit that asked for another (source, visit_id), and whether that came as agreed.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
     meta={'touched': 'reckoned_accounts'},
 ) }}

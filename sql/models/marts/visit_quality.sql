@@ -1,20 +1,19 @@
 -- One row per completed visit (source, visit_id): what about it is odd.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'agent_key', 'local_date'],
-    meta={'touched': 'touched_agent_days'},
+    meta={'touched': 'touched_keys'},
 ) }}
 with completed as (
     select visits.*
-    from {{ touched_rows(ref('visits'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as visits
+    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as visits
     where
         state = 'completed'
 ),
 
 legs as (
     select *
-    from {{ touched_rows(ref('legs'), ref('touched_agent_days'), ['source', 'agent_key', 'local_date']) }} as legs
+    from {{ touched_rows(ref('legs'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as legs
 ),
 
 spots as (

@@ -1,12 +1,11 @@
 -- One row per visit (source, visit_id), current version: typed, on the wall clock and in UTC, with roles and outcome.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'visit_id'],
     meta={'touched': 'touched_visits'},
 ) }}
 {%- set visits_in_zones -%}
-    {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
+    {{ touched_places(source('kobra', 'visits'), ref('touched_visits')) }} as visits
     inner join {{ ref('time_zones') }} as time_zones
         on
             time_zones.source = visits.source

@@ -1,9 +1,8 @@
 -- One row per (source, account_id) with any visit: what its visits say of it.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
-    meta={'touched': 'touched_accounts'},
+    meta={'touched': 'touched_keys'},
 ) }}
 with visits as (
     select

@@ -1,10 +1,10 @@
 -- One row per source, product, role and text as answered: the code that it means. Texts without a code are not here.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='kept') }}
 {%- set text = ['source', 'product_id', 'role', 'text'] %}
 {%- set coded = ['contact_with', 'payment_method', 'validation_result', 'tag'] %}
 with visits as (
     select source, visit_id, product_id, tag_name
-    from {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
+    from {{ touched_places(source('kobra', 'visits'), ref('touched_visits')) }} as visits
 ),
 
 roles as (

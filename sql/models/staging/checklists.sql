@@ -1,6 +1,6 @@
 -- One row per (checklist, question_pos, answer_pos): what the visits of this checklist are asked, and whether they
 -- answer, and how that reads. A question without answers has one row, at answer_pos 0.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='kept') }}
 {%- set visit = ['source', 'visit_id'] %}
 with examples as (
     select checklist, min(source) as source, {{ first_by('visit_id', 'source') }} as visit_id

@@ -1,9 +1,8 @@
 -- One row per (source, account_id, product_id, episode_no): completed visits of one account without a long gap.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
-    meta={'touched': 'touched_accounts'},
+    meta={'touched': 'touched_keys'},
 ) }}
 {%- set account_order %}
         partition by visits.source, visits.account_id, visits.product_id

@@ -1,9 +1,8 @@
 -- One row per completed visit with a promise, (source, visit_id): what was promised, and the account's next promise.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
-    meta={'touched': 'touched_accounts'},
+    meta={'touched': 'touched_keys'},
 ) }}
 with promises as (
     select

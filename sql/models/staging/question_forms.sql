@@ -1,6 +1,6 @@
 -- One row per form in which a question was ever put: who is asked what under which id, name and answer type. With the
 -- role that the mapping gives it. `form_id` is ours. A question without answers is a form of its own (`has_answer`).
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='kept') }}
 {%- set form = ['source', 'product_id', 'question_id', 'question_name', 'answer_name', 'answer_type_id', 'has_answer'] %}
 with seen as (
     select distinct

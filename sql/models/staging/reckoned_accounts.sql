@@ -1,7 +1,7 @@
--- One row per (source, account_id) that is reckoned anew, with its promises and revisits: those that a changed visit was
--- or is part of; those with a last day that is over as of one of two builds, the last one and this, and not of the other;
--- and all when a file of the customer is another (promises without an account are in no account_facts). None in a full
--- build: there nothing asks.
+-- One row per (source, account_id) that is reckoned anew, with its promises, revisits and episodes: those that a changed
+-- visit was or is part of; those with a last day that is over as of one of two builds, the last one and this, and not of the
+-- other; and all when a file of the customer is another (promises without an account are in no account_facts). None in a
+-- full build: there nothing asks.
 with build as (
     select
         is_edited,
@@ -18,10 +18,14 @@ last_days as (
     select asked.source, asked.account_id, asked.revisit_date + settings.revisit_tolerance_days as last_day
     from {{ ref('revisits_asked') }} as asked
     inner join {{ ref('settings_by_source') }} as settings on settings.source = asked.source
+    union all
+    select episodes.source, episodes.account_id, episodes.last_date + settings.episode_days as last_day
+    from {{ ref('episodes') }} as episodes
+    inner join {{ ref('settings_by_source') }} as settings on settings.source = episodes.source
 )
 
 select source, account_id
-from {{ ref('touched_accounts') }}
+from {{ ref('touched_keys') }}
 union
 select last_days.source, last_days.account_id
 from last_days

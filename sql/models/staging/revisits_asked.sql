@@ -1,9 +1,8 @@
 -- One row per completed visit that asked for another, (source, visit_id), with the account's next completed visit.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'account_id'],
-    meta={'touched': 'touched_accounts'},
+    meta={'touched': 'touched_keys'},
 ) }}
 {%- set account_order %}
     over (

@@ -26,4 +26,4 @@ select
     slot1_end,
     slot2_start,
     slot2_end
-from {{ rows_in(ref('visits'), ref('touched_accounts'), ['source', 'account_id']) }} as visits
+from {{ rows_in(ref('visits'), ref('touched_keys'), ['source', 'account_id']) }} as visits

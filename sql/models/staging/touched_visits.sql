@@ -1,6 +1,6 @@
 -- One row per visit that is not as it was at the end of the last build (new, another version, gone, or its account has
--- moved), and one per place where it stood: at the end of that build, and where marts.visits has it. None in a full
--- build: there nothing asks.
+-- moved), with its `place` in kobra.visits; and one per agent, account and day that it had: at the end of that build, and
+-- in marts.visits. None in a full build: there nothing asks.
 {%- set visits = load_relation(this.incorporate(path={'schema': 'marts', 'identifier': 'visits'})) %}
 {%- set is_first = visits is none or flags.FULL_REFRESH %}
 with loaded as (
@@ -35,6 +35,7 @@ changed as (
     select
         source,
         visit_id,
+        rowid as place,
         null as agent_key,
         null as account_id,
         null as local_date
@@ -44,6 +45,7 @@ changed as (
     select
         source,
         visit_id,
+        null as place,
         agent_key,
         account_id,
         local_date
@@ -54,6 +56,7 @@ changed as (
 select
     source,
     visit_id,
+    place,
     agent_key,
     account_id,
     local_date
@@ -63,6 +66,7 @@ union
 select
     visits.source,
     visits.visit_id,
+    null as place,
     visits.agent_key,
     visits.account_id,
     visits.local_date

@@ -2,8 +2,7 @@
 -- one `checklist` were asked the same questions, left the same ones open and gave answers that read as the same types:
 -- there are few of those, see `checklists`.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'visit_id'],
     meta={'touched': 'touched_visits'},
 ) }}
@@ -25,7 +24,7 @@ answered as (
         ]) }} as answered,
         count(parse_ok) as answers_tested,
         count(*) filter (where not parse_ok) as answers_unparsed
-    from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers
+    from {{ touched_places(source('kobra', 'answers'), ref('touched_answers')) }} as answers
     group by source, visit_id
 )
 

@@ -1,14 +1,13 @@
 -- One row per (source, visit_id) that answers for any role: what was answered for each. For a role with several answers
 -- the first one that reads counts.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='touched',
+    materialized='kept',
     unique_key=['source', 'visit_id'],
     meta={'touched': 'touched_visits'},
 ) }}
 with visits as (
     select visits.source, visits.visit_id, checklists.checklist, time_zones.time_zone
-    from {{ touched_rows(source('kobra', 'visits'), ref('touched_visits'), ['source', 'visit_id']) }} as visits
+    from {{ touched_places(source('kobra', 'visits'), ref('touched_visits')) }} as visits
     inner join {{ ref('visit_checklists') }} as checklists
         on checklists.source = visits.source and checklists.visit_id = visits.visit_id
     inner join {{ ref('time_zones') }} as time_zones
@@ -42,7 +41,7 @@ readings as {{ "not materialized" if not is_incremental() }} (
         case when parts.value_type = 'date' then {{ read_date('answers.value', 'visits.time_zone') }} end as date_value,
         case when parts.value_type = 'time' then {{ read_time('answers.value') }} end as time_value,
         case when parts.value_type in ('code', 'text') then {{ not_blank('answers.value') }} end as text_value
-    from {{ touched_rows(source('kobra', 'answers'), ref('touched_visits'), ['source', 'visit_id']) }} as answers
+    from {{ touched_places(source('kobra', 'answers'), ref('touched_answers')) }} as answers
     inner join visits on visits.source = answers.source and visits.visit_id = answers.visit_id
     inner join parts
         on parts.part = {{ row_hash(['visits.checklist', 'answers.question_pos', 'answers.answer_pos']) }}

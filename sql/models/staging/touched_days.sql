@@ -1,5 +1,0 @@
--- One row per (source, local_date) that a changed visit was or is part of.
-select distinct
-    source,
-    local_date
-from {{ ref('touched_agent_days') }}
