@@ -17,25 +17,42 @@ known as (
     select
         source,
         agent_key,
-        max(name) as name,
+        {{ last_by('name', "coalesce(last_visit_on, date '-infinity')") }} as name,
         count(distinct name) as names_seen,
         cast(sum(visits) as bigint) as visits,
         cast(sum(visits_completed) as bigint) as visits_completed,
         min(first_visit_on) as first_visit_on,
-        max(last_visit_on) as last_visit_on
+        max(last_visit_on) as last_visit_on,
+        max(last_visit_on) filter (where name is not null) as last_named_on
     from spelled
     group by source, agent_key
 ),
 
-several_names as (
-    select source, agent_key from known where names_seen > 1
+-- Which of several names came last on a day, its visits tell.
+contested as (
+    select known.source, known.agent_key, known.last_named_on as local_date
+    from known
+    inner join spelled
+        on
+            spelled.source = known.source
+            and spelled.agent_key = known.agent_key
+            and spelled.last_visit_on is not distinct from known.last_named_on
+    where spelled.name is not null
+    group by known.source, known.agent_key, known.last_named_on
+    having count(*) > 1
 ),
 
--- Which name came last is costly to tell: it is asked only where there are several.
 last_names as (
     select source, agent_key, {{ last_by(not_blank('agent_name'), moment()) }} as name
-    from {{ ref('visits') }} as visits
-    where {{ is_in('visits', 'several_names', ['source', 'agent_key']) }}
+    from (
+        select visits.*
+        from {{ ref('visits') }} as visits
+        inner join contested
+            on
+                contested.source = visits.source
+                and contested.agent_key = visits.agent_key
+                and contested.local_date is not distinct from visits.local_date
+    )
     group by source, agent_key
 )
 

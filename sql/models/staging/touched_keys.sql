@@ -3,7 +3,7 @@
 {%- set keys = 'source, agent_key, account_id, local_date' %}
 select {{ keys }}
 from {{ ref('touched_visits') }}
-where {{ not flags.FULL_REFRESH }}
+where {{ not flags.FULL_REFRESH }} and place is null
 union
 select {{ keys }}
 from {{ ref('visits') }} as visits
