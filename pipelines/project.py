@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[1] / "sql"
 _READ_BY_DBT = {".sql", ".py", ".yml", ".yaml", ".csv", ".md"}
 _MAKE_NO_TABLE = {"target", "logs", "unit_tests"}  # what dbt wrote for an analyst, and what a build leaves out
-_VARS = "{tests_only_touched: true, unit_tests: false}"
+_VARS = "{is_as_last_built: true, unit_tests: false}"
 
 
 def fingerprint() -> str:

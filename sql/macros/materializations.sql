@@ -87,5 +87,5 @@
 {# Whether the tables are known to be as these models made them: `kobra build` says so, which builds all afresh where
    models, mappings or versions are others. #}
 {% macro is_as_last_built() %}
-    {{ return(var('tests_only_touched', false) and not flags.FULL_REFRESH) }}
+    {{ return(var('is_as_last_built', false) and not flags.FULL_REFRESH) }}
 {% endmacro %}

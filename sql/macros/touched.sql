@@ -38,7 +38,7 @@
     {{ return(table.incorporate(path={'schema': 'staging', 'identifier': config.get('meta')['touched']})) }}
 {%- endmacro %}
 
-{# Whether a row may be other than when it was last tested: where all tables that a test looks at are kept by `touched`,
+{# Whether a row may be other than when it was last tested: where all tables that a test looks at name what was touched,
    only rows that were touched in one of them. `kobra build` asks for that, as what it finds and did not touch passed
    its tests; in a full build and for an analyst it is every row. #}
 {% macro is_unchecked(alias, tables) -%}
