@@ -5,7 +5,7 @@
 
 {# The same where a staging model lists, in `place`, where in the table those rows are. #}
 {% macro touched_places(table, relation) -%}
-    {{ rows_at(table, 'select place from ' ~ relation) if is_incremental() else table }}
+    {{ rows_at(table, "select place from " ~ relation) if is_incremental() else table }}
 {%- endmacro %}
 
 {# The same where several models need those rows: from a model that has found them for all. #}
@@ -14,7 +14,7 @@
 {# The rows of a table whose key is in a relation. Keys are looked at first: by the places that these give, the other
    columns are read only where there is something to be had. #}
 {% macro rows_in(table, relation, key) -%}
-    {{ rows_at(table, 'select _rows.rowid from ' ~ table ~ ' as _rows where ' ~ is_in('_rows', relation, key)) }}
+    {{ rows_at(table, "select _rows.rowid from " ~ table ~ " as _rows where " ~ is_in("_rows", relation, key)) }}
 {%- endmacro %}
 
 {# The rows of a table at the places that a query gives. A place holds until rows are deleted or loaded. #}
