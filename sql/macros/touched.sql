@@ -43,11 +43,19 @@
    its tests; in a full build and for an analyst it is every row. #}
 {% macro is_unchecked(alias, tables) -%}
     {%- set kept = [] -%}
-    {%- for table in tables if execute and is_as_last_built() -%}
-        {%- set config = graph.nodes['model.' ~ project_name ~ '.' ~ table.identifier].config -%}
-        {%- if 'touched' in config.meta -%}
-            {%- do kept.append(is_in(alias, touched_of(table, config), config.unique_key)) -%}
-        {%- endif -%}
+    {%- for table in tables if execute and is_as_last_built() and 'touched' in config_of(table).meta -%}
+        {%- do kept.append(is_in(alias, touched_of(table, config_of(table)), config_of(table).unique_key)) -%}
     {%- endfor -%}
     {{ '(' ~ kept | join(' or ') ~ ')' if kept | length == tables | length else 'true' }}
 {%- endmacro %}
+
+{# Whether all rows with this key are unchecked when one of them is. #}
+{% macro are_unchecked_together(key, tables) -%}
+    {%- set others = [] -%}
+    {%- for table in tables if execute and is_as_last_built() -%}
+        {%- do others.extend((config_of(table).unique_key or []) | reject('in', key)) -%}
+    {%- endfor -%}
+    {{ return(others | length == 0) }}
+{%- endmacro %}
+
+{% macro config_of(table) -%} {{ return(graph.nodes['model.' ~ project_name ~ '.' ~ table.identifier].config) }} {%- endmacro %}

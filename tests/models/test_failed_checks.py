@@ -73,7 +73,38 @@ def test_a_row_that_is_there_twice_stops_a_build_that_looks_at_nothing_but_what_
     done = home.kobra("build")
     assert done.returncode == 1
     assert "check grain_visit_checklists_source__visit_id of visit_checklists failed for 1 row(s)" in done.stderr
-    assert failed_rows(done.stderr) == [[("lender_a", "new", 2)]]
+    assert failed_rows(done.stderr) == [[("lender_a", "new", "2 rows with this key")]]
+
+
+def test_a_row_left_behind_under_another_agent_stops_a_build_of_the_visits_it_speaks_of(home: BuiltHome) -> None:
+    home.land(visit("new", 6), visit("gone", 7))
+    assert home.here("run") == 0
+    home.working(
+        "insert into marts.visit_quality select * replace ('nobody' as agent_key) from marts.visit_quality"
+        " where visit_id in ('new', 'gone')"
+    )
+    home.working("delete from kobra.visits where visit_id = 'gone'")
+    home.land(visit("new", 8))
+    assert home.here("load") == 0
+    done = home.kobra("build")
+    assert done.returncode == 1
+    assert "check grain_visit_quality_source__visit_id__ref_visits_ of visit_quality failed" in done.stderr
+    (rows,) = failed_rows(done.stderr)
+    assert set(rows) == {
+        ("lender_a", "new", "2 rows with this key"), ("lender_a", "gone", "no row with this key in visits"),
+    }  # fmt: skip
+
+
+def test_a_code_that_nobody_knows_stops_a_build(
+    home: BuiltHome, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = project / "models" / "marts" / "visits.yml"
+    about.write_text(about.read_text().replace("state: [completed, ", "state: ["))
+    assert home.here("run") == 1
+    told = capsys.readouterr().err
+    assert "check codes_visits_" in told
+    (rows,) = failed_rows(told)
+    assert rows
 
 
 @pytest.mark.slow

@@ -4,45 +4,38 @@
     unique_key=['source', 'account_id'],
     meta={'touched': 'touched_keys'},
 ) }}
-{%- set account_order %}
+{%- set is_followed = 'account_id is not null and local_date is not null' %}
+{%- set next_visit %}
     over (
-        partition by source, account_id, product_id
+        partition by source, account_id, product_id, {{ is_followed }}
         order by local_date, start_at nulls last, end_at nulls last, visit_id
     )
 {%- endset %}
 with completed as (
-    select *
+    select
+        *,
+        {% for column in ['visit_id', 'local_date', 'start_local'] %}
+        case when {{ is_followed }} then lead({{ column }}) {{ next_visit }} end as next_{{ column }}{{ "," if not loop.last }}
+        {% endfor %}
     from {{ touched_copy(ref('visits'), ref('touched_account_visits')) }} as visits
     where
         state = 'completed'
-),
-
-followed as (
-    select
-        source,
-        visit_id,
-        lead(visit_id) {{ account_order }} as follow_up_visit_id,
-        lead(local_date) {{ account_order }} as follow_up_date,
-        lead(start_local) {{ account_order }} as follow_up_start_local
-    from completed
-    where account_id is not null and local_date is not null
 )
 
 select
-    completed.source,
-    completed.visit_id,
-    completed.account_id,
-    completed.product_id,
-    completed.agent_key,
-    followed.follow_up_visit_id,
-    completed.local_date as asked_on,
-    completed.revisit_date,
-    completed.slot1_start,
-    completed.slot1_end,
-    completed.slot2_start,
-    completed.slot2_end,
-    followed.follow_up_date,
-    followed.follow_up_start_local
+    source,
+    visit_id,
+    account_id,
+    product_id,
+    agent_key,
+    next_visit_id as follow_up_visit_id,
+    local_date as asked_on,
+    revisit_date,
+    slot1_start,
+    slot1_end,
+    slot2_start,
+    slot2_end,
+    next_local_date as follow_up_date,
+    next_start_local as follow_up_start_local
 from completed
-left join followed on followed.source = completed.source and followed.visit_id = completed.visit_id
-where completed.revisit
+where revisit

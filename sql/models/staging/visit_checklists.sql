@@ -34,6 +34,6 @@ select
     {{ row_hash(['visits.source', 'visits.product_id', 'asked.asked', 'answered.answered']) }} as checklist,
     coalesce(answered.answers_tested, 0) as answers_tested,
     coalesce(answered.answers_unparsed, 0) as answers_unparsed
-from {{ source('kobra', 'visits') }} as visits
+from {{ touched_places(source('kobra', 'visits'), ref('touched_visits')) }} as visits
 inner join asked on asked.source = visits.source and asked.visit_id = visits.visit_id
 left join answered on answered.source = visits.source and answered.visit_id = visits.visit_id

@@ -1,13 +1,28 @@
-{# The key tells rows apart, and is known but for the columns said to be nullable. #}
-{% test grain(model, key, nullable=[]) %}
-{%- set known = key | reject('in', nullable) | list %}
-{%- set unchecked = is_unchecked('_new', [model]) | trim %}
-{%- set new -%} (select * from {{ model }} as _new where {{ unchecked }}) {%- endset %}
-select {{ key | join(', ') }}, count(*) as "rows"
-from {{ model }} as _rows
-{% if unchecked != 'true' %}
-where {{ is_in('_rows', new, key) }}
+{# The key tells rows apart, and is known but for the columns said to be nullable. Where rows are parts `of` another table's,
+   there is a row of that key there. #}
+{% test grain(model, key, nullable=[], of=none) %}
+{%- set columns = key | join(', ') %}
+{%- set tables = [model, of] if of else [model] %}
+with unchecked as (
+    select {{ columns }}
+    from {{ model }} as _row
+    where {{ is_unchecked('_row', tables) }}
+){% if not are_unchecked_together(key, tables) %},
+
+alike as (
+    select {{ columns }}
+    from {{ model }} as _row
+    where {{ is_in('_row', 'unchecked', key) }}
+){% endif %}
+
+select {{ columns }}, cast(count(*) as varchar) || ' rows with this key' as fault
+from {{ 'unchecked' if are_unchecked_together(key, tables) else 'alike' }}
+group by {{ columns }}
+having count(*) > 1{% for column in key if column not in nullable %} or {{ column }} is null{% endfor %}
+{% if of %}
+union all
+select {{ columns }}, 'no row with this key in {{ of.identifier }}' as fault
+from unchecked as _row
+where not {{ is_in('_row', of, key) }}
 {% endif %}
-group by {{ key | join(', ') }}
-having count(*) > 1{% for column in known %} or {{ column }} is null{% endfor %}
 {% endtest %}
