@@ -49,6 +49,12 @@
     {{ '(' ~ kept | join(' or ') ~ ')' if kept | length == tables | length else 'true' }}
 {%- endmacro %}
 
+{# The rows of a table that may be other than when they were last tested. #}
+{% macro unchecked_rows(table) -%}
+    {%- set condition = is_unchecked('_rows', [table]) | trim -%}
+    {{ table if condition == 'true' else rows_at(table, "select _rows.rowid from " ~ table ~ " as _rows where " ~ condition) }}
+{%- endmacro %}
+
 {# Whether all rows with this key are unchecked when one of them is. #}
 {% macro are_unchecked_together(key, tables) -%}
     {%- set others = [] -%}

@@ -18,15 +18,9 @@ with flags as (
 ),
 
 answers as (
-    select
-        visits.source,
-        visits.local_date,
-        sum(checklists.answers_unparsed) as failed,
-        sum(checklists.answers_tested) as tested
-    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'local_date']) }} as visits
-    inner join {{ ref('visit_checklists') }} as checklists
-        on checklists.source = visits.source and checklists.visit_id = visits.visit_id
-    group by visits.source, visits.local_date
+    select source, local_date, sum(answers_unparsed) as failed, sum(answers_tested) as tested
+    from {{ touched_rows(ref('visit_checklists'), ref('touched_keys'), ['source', 'local_date']) }} as checklists
+    group by source, local_date
 ),
 
 checks as (

@@ -31,6 +31,7 @@ answered as (
 select
     visits.source,
     visits.visit_id,
+    cast(visits.start_local as date) as local_date,
     {{ row_hash(['visits.source', 'visits.product_id', 'asked.asked', 'answered.answered']) }} as checklist,
     coalesce(answered.answers_tested, 0) as answers_tested,
     coalesce(answered.answers_unparsed, 0) as answers_unparsed

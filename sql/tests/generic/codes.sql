@@ -1,12 +1,10 @@
 {# Columns hold the codes given for each, or NULL. #}
 {% test codes(model, codes) %}
 select *
-from {{ model }} as _row
-where
-    {{ is_unchecked('_row', [model]) }}
-    and not (
-        {%- for column, known in codes.items() %}
-        {{ 'and ' if not loop.first }}({{ column }} is null or {{ column }} in ('{{ known | join("', '") }}'))
-        {%- endfor %}
-    )
+from {{ unchecked_rows(model) }} as _row
+where not (
+    {%- for column, known in codes.items() %}
+    {{ 'and ' if not loop.first }}({{ column }} is null or {{ column }} in ('{{ known | join("', '") }}'))
+    {%- endfor %}
+)
 {% endtest %}
