@@ -14,7 +14,12 @@
 {# The rows of a table whose key is in a relation. Keys are looked at first: by the places that these give, the other
    columns are read only where there is something to be had. #}
 {% macro rows_in(table, relation, key) -%}
-    {{ rows_at(table, "select _rows.rowid from " ~ table ~ " as _rows where " ~ is_in("_rows", relation, key)) }}
+    {{ rows_where(table, is_in("_rows", relation, key)) }}
+{%- endmacro %}
+
+{# The same by a condition on `_rows`. #}
+{% macro rows_where(table, condition) -%}
+    {{ rows_at(table, "select _rows.rowid from " ~ table ~ " as _rows where " ~ condition) }}
 {%- endmacro %}
 
 {# The rows of a table at the places that a query gives. A place holds until rows are deleted or loaded. #}
@@ -52,7 +57,7 @@
 {# The rows of a table that may be other than when they were last tested. #}
 {% macro unchecked_rows(table) -%}
     {%- set condition = is_unchecked('_rows', [table]) | trim -%}
-    {{ table if condition == 'true' else rows_at(table, "select _rows.rowid from " ~ table ~ " as _rows where " ~ condition) }}
+    {{ table if condition == 'true' else rows_where(table, condition) }}
 {%- endmacro %}
 
 {# Whether all rows with this key are unchecked when one of them is. #}

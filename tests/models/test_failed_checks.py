@@ -105,6 +105,7 @@ def test_a_code_that_nobody_knows_stops_a_build(
     assert "check codes_visits_" in told
     (rows,) = failed_rows(told)
     assert rows
+    assert all("completed" in row for row in rows)
 
 
 @pytest.mark.slow

@@ -3,11 +3,12 @@
 {% test grain(model, key, nullable=[], of=none) %}
 {%- set columns = key | join(', ') %}
 {%- set tables = [model, of] if of else [model] %}
+{%- set alike = 'unchecked' if are_unchecked_together(key, tables) else 'alike' %}
 with unchecked as (
     select {{ columns }}
     from {{ model }} as _row
     where {{ is_unchecked('_row', tables) }}
-){% if not are_unchecked_together(key, tables) %},
+){% if alike == 'alike' %},
 
 alike as (
     select {{ columns }}
@@ -16,7 +17,7 @@ alike as (
 ){% endif %}
 
 select {{ columns }}, cast(count(*) as varchar) || ' rows with this key' as fault
-from {{ 'unchecked' if are_unchecked_together(key, tables) else 'alike' }}
+from {{ alike }}
 group by {{ columns }}
 having count(*) > 1{% for column in key if column not in nullable %} or {{ column }} is null{% endfor %}
 {% if of %}
