@@ -6,7 +6,7 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ WHO = ("--source", "lender_a", "--account", ACCOUNT, "--phone", "525512340099", 
 FORGET = ("forget", *WHO)
 # Whatever of them is in a file, one of these is; in small letters and without accents.
 WORDS = [b"zoraida", b"ixtlilxochitl", b"1234-0099", b"525512340099", b"canaria", b"0070071742", b"visit-of-z"]
-TODAY = datetime.now(UTC).replace(microsecond=0)
+# A day that is not over, and not compressed, before the tests are: they may begin a minute before midnight.
+TOMORROW = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
 
 def canary(visit_id: str, **changes: object) -> dict[str, Any]:
@@ -54,8 +55,8 @@ THEIRS = [
     # A version that does not say whose it is.
     Post(encoded(canary("visit-of-z1", externalID=None)), later(days=1)),
     Post(encoded(canary("visit-of-z2", externalID="770", phones=[{"telefono": PHONE}])), later(days=1, seconds=1)),
-    Post(encoded(canary("visit-of-z3", externalID=None, emails={"1": MAIL})), TODAY),
-    Post(encoded(canary("visit-of-z4")), TODAY, "lender_a"),
+    Post(encoded(canary("visit-of-z3", externalID=None, emails={"1": MAIL})), TOMORROW),
+    Post(encoded(canary("visit-of-z4")), TOMORROW, "lender_a"),
 ]
 # Not theirs: another lender's account of that number, and accounts that only nearly have it.
 OTHERS = [
@@ -63,7 +64,7 @@ OTHERS = [
     Post(encoded(small("o2", externalID=70071742, phones=["5512340098"], emails=["x@y.example"])), later(days=1)),
     Post(b"{ not json", later(seconds=9)),
     *(Post(sent.body, later(days=n % 3, seconds=n)) for n, sent in enumerate(deliveries(60, seed=4)) if n < 60),
-    *(Post(encoded(small(f"t{n}", externalID=n, comment="hoy")), TODAY) for n in range(9)),
+    *(Post(encoded(small(f"t{n}", externalID=n, comment="hoy")), TOMORROW) for n in range(9)),
 ]  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def loaded_once(tmp_path_factory: pytest.TempPathFactory) -> Both:
 
 @pytest.fixture
 def both(loaded_once: Both, tmp_path: Path) -> Both:
-    """Loaded and published, without marts; past days are compressed, today is not."""
+    """Loaded and published, without marts; past days are compressed, tomorrow is not."""
     copy = object.__new__(Both)
     copy.__dict__ |= loaded_once.__dict__
     shutil.copytree(loaded_once.home.path, tmp_path / "home")
@@ -347,9 +348,9 @@ def test_a_segment_that_stands_there_twice_is_erased_in_both_forms(both: Both) -
 @pytest.mark.slow
 def test_a_torn_tail_of_a_receiver_that_died_goes_and_its_whole_records_are_read(both: Both) -> None:
     day = both.home.segments()[-1].parent
-    their, other = both.theirs[-1], Post(encoded(small("late")), TODAY).record()
+    their, other = both.theirs[-1], Post(encoded(small("late")), TOMORROW).record()
     whole = landing.encode(their) + landing.encode(other)
-    (day / f"{TODAY:%Y%m%dT%H%M%S}999999Z.jsonl.open").write_bytes(whole + landing.encode(their)[:-30])
+    (day / f"{TOMORROW:%Y%m%dT%H%M%S}999999Z.jsonl.open").write_bytes(whole + landing.encode(their)[:-30])
     assert run(both.home, *FORGET) == 0
     assert traces(both.home) == []
     assert not list(both.home.raw.glob(f"*/*{landing.TORN}"))
@@ -368,9 +369,9 @@ def test_nothing_comes_back_by_a_rebuild(both: Both) -> None:
 
 def bring_back(both: Both) -> None:
     """Send all of it again: the same visits, a visit that is new, a version that says nothing of whose it is."""
-    both.home.land(*(post._replace(at=TODAY) for post in THEIRS))
-    both.home.land(Post(encoded(canary("visit-of-z5", externalID=ACCOUNT)), TODAY))
-    both.home.land(Post(encoded(canary("visit-of-z1", externalID=None, comment="again")), TODAY))
+    both.home.land(*(post._replace(at=TOMORROW) for post in THEIRS))
+    both.home.land(Post(encoded(canary("visit-of-z5", externalID=ACCOUNT)), TOMORROW))
+    both.home.land(Post(encoded(canary("visit-of-z1", externalID=None, comment="again")), TOMORROW))
 
 
 @pytest.mark.slow
@@ -390,7 +391,7 @@ def test_a_version_that_was_loaded_before_it_was_known_to_be_theirs_goes_with_th
     both.home.land(Post(encoded(canary("visit-of-z6", externalID=None)), later(seconds=1)))
     assert run(both.home, "run") == 0
     assert "visit-of-z6" in both.home.visits()  # nobody could know
-    both.home.land(Post(encoded(canary("visit-of-z6")), TODAY))
+    both.home.land(Post(encoded(canary("visit-of-z6")), TOMORROW))
     assert run(both.home, "run") == 0
     assert traces(both.home) == []
 
@@ -410,8 +411,8 @@ def test_nothing_comes_back_by_an_import(both: Both, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_another_lenders_account_of_that_number_is_another_person(both: Both) -> None:
-    both.home.land(Post(encoded(small("b1", externalID=ACCOUNT)), TODAY, "lender_b"))
-    both.home.land(Post(encoded(small("b2", phones=[PHONE])), TODAY, "lender_b"))
+    both.home.land(Post(encoded(small("b1", externalID=ACCOUNT)), TOMORROW, "lender_b"))
+    both.home.land(Post(encoded(small("b2", phones=[PHONE])), TOMORROW, "lender_b"))
     assert run(both.home, *FORGET) == 0
     assert "b1" in both.home.visits()
     assert "b2" in both.home.visits()  # --source was given, for phones as well
@@ -529,7 +530,7 @@ def test_while_another_run_holds_the_lock_it_changes_nothing_and_says_so(both: B
 @pytest.mark.slow
 def test_rejected_and_damaged_records_with_the_id_are_counted_and_erased_on_demand(both: Both) -> None:
     broken = b'{"externalID": ' + ACCOUNT.encode() + b', "client": "Zoraida"'
-    both.home.land(Post(broken, TODAY), Post(broken.replace(ACCOUNT.encode(), ACCOUNT.encode() + b"1"), TODAY))
+    both.home.land(Post(broken, TOMORROW), Post(broken.replace(ACCOUNT.encode(), ACCOUNT.encode() + b"1"), TOMORROW))
     damaged = both.home.segments()[-1].with_name("20990101T000000000000Z.jsonl")
     damaged.write_bytes(landing.encode(both.theirs[0]).replace(b"ZORAIDA", b"zoraida"))
     assert run(both.home, "run") == 0
@@ -613,7 +614,7 @@ KEPT_FIGURES = ("outcomes_daily", "agent_days", "data_quality", "promises", "vis
 
 @pytest.fixture(scope="module")
 def aged(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Old visits and visits of today, built; one old visit of which a new version came today."""
+    """Old visits and visits of tomorrow, built; one old visit of which a new version came tomorrow."""
     home = Home(tmp_path_factory.mktemp("aged"))
     promise = [
         *canary("x")["checklist"],
@@ -628,8 +629,8 @@ def aged(tmp_path_factory: pytest.TempPathFactory) -> Home:
         *(Post(sent.body, later(seconds=n)) for n, sent in enumerate(deliveries(40, seed=4)) if n < 40),
         Post(encoded(canary("old", client="Primera", checklist=promise, phones=[PHONE], emails=[MAIL])), YESTERDAY),
         Post(encoded(canary("kept")), YESTERDAY),
-        Post(encoded(canary("kept", comment="Zoraida, hoy")), TODAY),
-        Post(encoded(canary("new", phones=[PHONE])), TODAY),
+        Post(encoded(canary("kept", comment="Zoraida, hoy")), TOMORROW),
+        Post(encoded(canary("new", phones=[PHONE])), TOMORROW),
     )
     assert home.kobra("run").returncode == 0
     return home
@@ -687,7 +688,7 @@ def test_personal_data_is_blanked_when_it_is_old_and_stays_so_and_the_figures_st
     done = aged.kobra("retain", "--raw-days", "30")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("2 raw partition(s) older than 30 days removed\n")
-    assert [path.name for path in landing.partitions(aged.raw)] == [f"received_date={TODAY:%Y-%m-%d}"]
+    assert [path.name for path in landing.partitions(aged.raw)] == [f"received_date={TOMORROW:%Y-%m-%d}"]
     assert differences(everything(aged.warehouse.published), tables) == {}
     assert (
         aged.kobra("retain", "--raw-days", "20").returncode == 2
@@ -697,7 +698,9 @@ def test_personal_data_is_blanked_when_it_is_old_and_stays_so_and_the_figures_st
 @pytest.mark.slow
 def test_raw_partitions_with_anything_that_is_not_loaded_or_still_written_stay(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    home.land(Post(encoded(small("a"))), Post(encoded(small("b")), later(days=1)), Post(encoded(small("c")), TODAY))
+    home.land(
+        Post(encoded(small("a"))), Post(encoded(small("b")), later(days=1)), Post(encoded(small("c")), TOMORROW)
+    )
     assert run(home, "run") == 0
     home.land(Post(encoded(small("d")), later(days=1)))
     open_one = landing.Landing(home.raw)
