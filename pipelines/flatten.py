@@ -42,6 +42,8 @@ WRITTEN = ("answers", "questions", "visits", "deliveries", "visit_versions", PHO
 _CHILDREN = ("questions", "answers", PHONES, EMAILS)
 # But what earlier deliveries said of a visit stands in no page: these rows are never away.
 _LASTING = ("visits", "visit_versions")
+TOUCHED = "page.touched"  # (source, visit_id) of which the page has deliveries
+
 _MAKE_ROOM = [
     "delete from kobra.rejects where delivery_id in (select delivery_id from page.landed)",
     "delete from kobra.deliveries where delivery_id in (select delivery_id from page.landed)",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 _KEPT = 1000  # runs
 _MADE_WITH = ("kobra-visits", "dlt", "dbt-core", "duckdb")
 
-_TABLES = """
+_LOADED = "create table if not exists meta.visits_loaded (source varchar, visit_id varchar);"
+_TABLES = f"""
 create schema if not exists meta;
 create table if not exists meta.build (
     as_of date, is_finished boolean, inputs varchar,
@@ -25,6 +26,7 @@ create or replace macro meta.visit_state(delivery_id, versions, lat, lng) as has
 create table if not exists meta.visits_built (
     source varchar, visit_id varchar, state ubigint, agent_key varchar, account_id varchar, local_date date
 );
+{_LOADED}
 create table if not exists meta.blanked (until timestamp with time zone);
 create table if not exists meta.runs (
     started_at timestamp with time zone, finished_at timestamp with time zone, duration_s double, as_of date,
@@ -69,6 +71,12 @@ def outdate(connection: "DuckDBPyConnection", *, anew: bool = False) -> None:
         connection.execute("update meta.build set is_finished = false" + ", made_as = null" * anew)
 
 
+def note_loaded(connection: "DuckDBPyConnection", visits: str) -> None:
+    """Note, where marts are, that visits may be other than at the last build: by (source, visit_id) in `visits`."""
+    if is_built(connection):
+        connection.execute(f"{_LOADED} insert into meta.visits_loaded select source, visit_id from {visits}")
+
+
 def is_outdated(connection: "DuckDBPyConnection") -> bool:
     """Whether there are marts that do not hold everything that is loaded, or did not pass their tests."""
     return is_built(connection) and connection.execute(
@@ -102,6 +110,8 @@ def begin(connection: "DuckDBPyConnection", *, is_full: bool, is_edited: bool) -
     )
     if is_full:  # nothing that was built counts, nor the form in which it was noted
         connection.execute("drop table meta.visits_built; delete from meta.blanked;" + _TABLES)
+    elif is_edited:  # of any visit, the account may have moved
+        note_loaded(connection, "kobra.visits")
 
 
 def among(touched: str | None) -> str:
@@ -153,4 +163,4 @@ def record(
             f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
         )
         settle(connection, fingerprint)
-        connection.execute("update meta.build set is_finished = true")
+        connection.execute("update meta.build set is_finished = true; delete from meta.visits_loaded")

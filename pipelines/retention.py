@@ -147,6 +147,7 @@ def blank(connection: "DuckDBPyConnection") -> None:
     with transaction.whole(connection):
         connection.execute(_BLANK)
         meta.outdate(connection)
+        meta.note_loaded(connection, "temp.to_blank")
 
 
 def remove_partitions(raw: Path, days: int, taken: set[str]) -> list[str]:

@@ -19,8 +19,11 @@
 
 {# The same by a condition on `_rows`. #}
 {% macro rows_where(table, condition) -%}
-    {{ rows_at(table, "select _rows.rowid from " ~ table ~ " as _rows where " ~ condition) }}
+    {{ rows_at(table, places_where(table, condition)) }}
 {%- endmacro %}
+
+{# Where in the table those rows are. #}
+{% macro places_where(table, condition) -%} select _rows.rowid from {{ table }} as _rows where {{ condition }} {%- endmacro %}
 
 {# The rows of a table at the places that a query gives. A place holds until rows are deleted or loaded. #}
 {% macro rows_at(table, places) -%} (select * from {{ table }} where rowid in ({{ places }})) {%- endmacro %}
@@ -60,13 +63,14 @@
     {{ table if condition == 'true' else rows_where(table, condition) }}
 {%- endmacro %}
 
-{# Whether all rows with this key are unchecked when one of them is. #}
+{# Whether a row that is unchecked cannot have the same key as one that is not. By a part of the key, one of the tables says
+   what was touched: rows of what was not are as they were, and where. #}
 {% macro are_unchecked_together(key, tables) -%}
-    {%- set others = [] -%}
-    {%- for table in tables if execute and is_as_last_built() -%}
-        {%- do others.extend((config_of(table).unique_key or []) | reject('in', key)) -%}
+    {%- set partly_by = [] -%}
+    {%- for table in tables if execute -%}
+        {%- do partly_by.append((config_of(table).unique_key or []) | reject('in', key) | list) -%}
     {%- endfor -%}
-    {{ return(others | length == 0) }}
+    {{ return([] in partly_by) }}
 {%- endmacro %}
 
 {% macro config_of(table) -%} {{ return(graph.nodes['model.' ~ project_name ~ '.' ~ table.identifier].config) }} {%- endmacro %}

@@ -187,6 +187,19 @@ def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
     assert bool(wrong) == bool(forgotten)
 
 
+def test_a_load_cut_short_when_all_was_written_leaves_its_visits_to_the_next_build(
+    home: BuiltHome, tmp_path: Path
+) -> None:
+    home.build()  # which takes the files of a home that was copied for edited ones
+    home.land(visit("N", 8, tagName="Prometió"), visit("new", 9))
+    assert finish(home.path, Plan(dies_after=("pipelines.flatten", "outcomes", 1), arguments=("load",))) == DIED
+    home.build()
+    assert home.runs()[0]["is_full"] is False
+    at_once = home.copy(tmp_path / "at once")
+    at_once.build(full=True)
+    assert differences(home.warehouse.published, at_once.warehouse.published) == {}
+
+
 def test_a_build_cut_short_before_it_began_leaves_the_next_one_to_reckon_what_ran_out(home: BuiltHome) -> None:
     run = ("run", "--as-of", str(LATER))
     plan = Plan(dies_after=("pipelines.mappings", "write", 1), arguments=run, builds=True)

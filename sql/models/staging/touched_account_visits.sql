@@ -1,5 +1,5 @@
 -- One row per visit of a touched account, (source, visit_id): found once for all models that are kept by account. None
--- in a full build.
+-- in a full build. Read in one pass: visits of an account are all over the table.
 select
     source,
     visit_id,
@@ -26,4 +26,5 @@ select
     slot1_end,
     slot2_start,
     slot2_end
-from {{ rows_in(ref('visits'), ref('touched_keys'), ['source', 'account_id']) }} as visits
+from {{ ref('visits') }} as visits
+where {{ is_in('visits', ref('touched_keys'), ['source', 'account_id']) }}

@@ -3,21 +3,14 @@
 {% test grain(model, key, nullable=[], of=none) %}
 {%- set columns = key | join(', ') %}
 {%- set tables = [model, of] if of else [model] %}
-{%- set alike = 'unchecked' if are_unchecked_together(key, tables) else 'alike' %}
 with unchecked as (
     select {{ columns }}
     from {{ model }} as _row
-    where {{ is_unchecked('_row', tables) }}
-){% if alike == 'alike' %},
-
-alike as (
-    select {{ columns }}
-    from {{ model }} as _row
-    where {{ is_in('_row', 'unchecked', key) }}
-){% endif %}
+    where {{ is_unchecked('_row', tables) if are_unchecked_together(key, tables) else 'true' }}
+)
 
 select {{ columns }}, cast(count(*) as varchar) || ' rows with this key' as fault
-from {{ alike }}
+from unchecked
 group by {{ columns }}
 having count(*) > 1{% for column in key if column not in nullable %} or {{ column }} is null{% endfor %}
 {% if of %}
