@@ -84,6 +84,7 @@ def test_a_row_left_behind_under_another_agent_stops_a_build_of_the_visits_it_sp
         " where visit_id in ('new', 'gone')"
     )
     home.working("delete from kobra.visits where visit_id = 'gone'")
+    home.working("insert into meta.visits_loaded values ('lender_a', 'gone')")
     home.land(visit("new", 8))
     assert home.here("load") == 0
     done = home.kobra("build")
