@@ -175,8 +175,9 @@ def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
         payments = home.edit("inputs/payments.csv", f"{PAYMENTS}{payment}\n")
         if payment is None:
             payments.unlink()
-        lines = "".join(f"{account},2026-03-01,{number}\n" for account in (110, 120, 130, 140))
-        home.edit("inputs/accounts.csv", f"external_id,as_of_date,balance\n{lines}")
+        lats = {110: 19, 120: 19, 130: 19 + number, 140: 19}
+        lines = "".join(f"{account},2026-03-01,{number},{lat},-99.1\n" for account, lat in lats.items())
+        home.edit("inputs/accounts.csv", f"external_id,as_of_date,balance,lat,lng\n{lines}")
         home.build(as_of)
         assert home.runs()[0]["is_full"] is False
         at_once = home.copy(tmp_path / f"{number}")
