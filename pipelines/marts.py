@@ -31,9 +31,10 @@ def run(
 def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, full: bool = False) -> Built:
     """Build and test the models and the wide tables in the working file. Hold the lock.
 
-    `as_of` is today in the default zone unless told. History is built afresh where `full` says so, and where models
-    or mappings are not those of the last build; else what changed visits touch. Raises UnfinishedError,
-    MappingError, InputError, ChecksFailedError: then the next build starts from where this one did.
+    `as_of` is today in the default zone unless told. History is built afresh where `full` says so, where models or
+    mappings are not those of the last build, and where visits came or went that nobody noted; else what changed
+    visits touch. Raises UnfinishedError, MappingError, InputError, ChecksFailedError: then the next build starts from
+    where this one did.
     """
     warehouse.check_load()
     started = datetime.now(UTC)
@@ -56,14 +57,15 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         wide.build(connection, touched)
         comments.write(connection)
         meta.remember(connection, touched)
-        is_too_old = retention.finds(connection, retention.read(warehouse.home))
+        is_astray = not is_full and not meta.remembers_all(connection)
+        is_too_old = not is_astray and retention.finds(connection, retention.read(warehouse.home))
         if is_too_old:  # only now: which answers are text, the models know
             Forgotten(warehouse.home).begin_rewrite()
             retention.blank(connection)
             meta.settle(connection, fingerprint)
-        else:
+        elif not is_astray:
             meta.record(connection, started, built.as_of, loaded, fingerprint, touched=touched)
-    return build(warehouse, loaded, as_of) if is_too_old else built
+    return build(warehouse, loaded, as_of, full=is_astray) if is_too_old or is_astray else built
 
 
 def _as_of(known: "Mappings", told: date | None) -> Built:

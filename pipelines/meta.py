@@ -129,6 +129,12 @@ def remember(connection: "DuckDBPyConnection", touched: str | None) -> None:
     connection.execute(_REMEMBER.replace("WHICH", which).replace("NEAR", near))
 
 
+def remembers_all(connection: "DuckDBPyConnection") -> bool:
+    """Whether the visits that are remembered are as many as there are."""
+    counts = "select (select count(*) from meta.visits_built) = (select count(*) from kobra.visits)"
+    return connection.execute(counts).fetchone() == (True,)
+
+
 def settle(connection: "DuckDBPyConnection", fingerprint: str) -> None:
     """Note that a build came to its end, as of which day, and what history was built with."""
     connection.execute("update meta.build set is_begun = false, built_as_of = as_of, made_as = ?", [fingerprint])

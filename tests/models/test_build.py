@@ -201,6 +201,14 @@ def test_a_load_cut_short_when_all_was_written_leaves_its_visits_to_the_next_bui
     assert differences(home.warehouse.published, at_once.warehouse.published) == {}
 
 
+def test_history_is_built_afresh_when_a_visit_went_that_nobody_noted(home: BuiltHome) -> None:
+    home.working("delete from kobra.visits where visit_id = 'N'")
+    home.land(visit("new", 9))
+    home.build()
+    assert home.runs()[0]["is_full"] is True
+    assert sorted(home.values("select visit_id from w.marts.visits")) == ["P", "R", "Z", "new"]
+
+
 def test_a_build_cut_short_before_it_began_leaves_the_next_one_to_reckon_what_ran_out(home: BuiltHome) -> None:
     run = ("run", "--as-of", str(LATER))
     plan = Plan(dies_after=("pipelines.mappings", "write", 1), arguments=run, builds=True)
