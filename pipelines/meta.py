@@ -110,8 +110,6 @@ def begin(connection: "DuckDBPyConnection", *, is_full: bool, is_edited: bool) -
     )
     if is_full:  # nothing that was built counts, nor the form in which it was noted
         connection.execute("drop table meta.visits_built; delete from meta.blanked;" + _TABLES)
-    elif is_edited:  # of any visit, the account may have moved
-        note_loaded(connection, "kobra.visits")
 
 
 def among(touched: str | None) -> str:

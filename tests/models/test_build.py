@@ -156,8 +156,11 @@ def test_a_build_told_another_day_moves_what_depends_on_it_and_shows_it_to_nobod
 
 @pytest.mark.parametrize(
     "forgotten",
-    [None, "\nunion\nselect last_days", "\nunion\nselect facts"],
-    ids=["as it is", "without what ran out", "without what only a file says"],
+    [
+        pytest.param(None, id="as it is"),
+        pytest.param("\nunion\nselect last_days", id="without what ran out", marks=pytest.mark.slow),
+        pytest.param("\nunion\nselect facts", id="without what only a file says", marks=pytest.mark.slow),
+    ],
 )
 def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
     built: BuiltHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str | None

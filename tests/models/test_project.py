@@ -45,6 +45,7 @@ def test_a_new_home_is_built_without_parsing_what_another_one_parsed(
     assert third.working("from staging.own") == [(1,)]
 
 
+@pytest.mark.slow
 def test_what_was_kept_in_part_is_parsed_again(
     project: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -4,10 +4,35 @@
 {%- set visits = load_relation(this.incorporate(path={'schema': 'marts', 'identifier': 'visits'})) %}
 {%- set is_first = visits is none or flags.FULL_REFRESH %}
 {%- set key = ['source', 'visit_id'] %}
-with loaded as (
-    select distinct source, visit_id
-    from {{ source('meta', 'visits_loaded') }}
-    {% if is_first %} where false {% endif %}
+{%- set visits_in_places %}
+    {{ source('kobra', 'visits') }} as visits
+    left join {{ ref('accounts_on_file') }} as accounts
+        on accounts.source = visits.source and accounts.account_id = visits.account_id
+{%- endset %}
+{%- set state = visit_state('visits', 'accounts') %}
+-- Where a file of the customer changed, the account of any visit may have moved. No row, and nothing to read, where none did.
+with edited as (
+    select is_edited from {{ source('meta', 'build') }} where is_edited and {{ not is_first }}
+),
+
+placed as (
+    select visits.source, visits.visit_id, {{ state }} as state
+    from {{ visits_in_places }}
+    cross join edited
+),
+
+moved as (
+    select source, visit_id
+    from placed
+    where not exists (
+        select 1 from {{ source('meta', 'visits_built') }} as built cross join edited where built.state = placed.state
+    )
+),
+
+in_doubt as (
+    select source, visit_id from {{ source('meta', 'visits_loaded') }} where {{ not is_first }}
+    union
+    select source, visit_id from moved
 ),
 
 found as (
@@ -15,22 +40,20 @@ found as (
         visits.source,
         visits.visit_id,
         visits.rowid as place,
-        {{ visit_state('visits', 'accounts') }} as state
-    from {{ source('kobra', 'visits') }} as visits
-    left join {{ ref('accounts_on_file') }} as accounts
-        on accounts.source = visits.source and accounts.account_id = visits.account_id
-    where visits.rowid in ({{ places_where(source('kobra', 'visits'), is_in('_rows', 'loaded', key)) }})
+        {{ state }} as state
+    from {{ visits_in_places }}
+    where visits.rowid in ({{ places_where(source('kobra', 'visits'), is_in('_rows', 'in_doubt', key)) }})
 ),
 
 built as (
-    select * from {{ rows_in(source('meta', 'visits_built'), 'loaded', key) }} as visits
+    select * from {{ rows_in(source('meta', 'visits_built'), 'in_doubt', key) }} as visits
 ),
 
 changed as (
-    select loaded.source, loaded.visit_id, found.place
-    from loaded
-    left join found on found.source = loaded.source and found.visit_id = loaded.visit_id
-    left join built on built.source = loaded.source and built.visit_id = loaded.visit_id
+    select in_doubt.source, in_doubt.visit_id, found.place
+    from in_doubt
+    left join found on found.source = in_doubt.source and found.visit_id = in_doubt.visit_id
+    left join built on built.source = in_doubt.source and built.visit_id = in_doubt.visit_id
     where found.state is distinct from built.state
 ),
 
