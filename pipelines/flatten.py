@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines import arrow, rules, transaction
+from pipelines import arrow, meta, rules, transaction
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -42,8 +42,6 @@ WRITTEN = ("answers", "questions", "visits", "deliveries", "visit_versions", PHO
 _CHILDREN = ("questions", "answers", PHONES, EMAILS)
 # But what earlier deliveries said of a visit stands in no page: these rows are never away.
 _LASTING = ("visits", "visit_versions")
-TOUCHED = "page.touched"  # (source, visit_id) of which the page has deliveries
-
 _MAKE_ROOM = [
     "delete from kobra.rejects where delivery_id in (select delivery_id from page.landed)",
     "delete from kobra.deliveries where delivery_id in (select delivery_id from page.landed)",
@@ -440,13 +438,14 @@ def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[s
 
 
 def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
-    """Make the rows of every table, and make room for them in the warehouse."""
+    """Make the rows of every table, and make room for them in the warehouse, noting whose they are."""
     connection.execute(_WRITE)
     connection.execute(
         "create table page.replaced as select source, visit_id from page.rewritten"
         + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
     )
     with transaction.whole(connection):
+        meta.note_loaded(connection, "page.touched")
         connection.execute(";".join(_MAKE_ROOM))
 
 

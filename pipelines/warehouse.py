@@ -321,7 +321,6 @@ class _Loads:
                 from pipelines.pages import lines_of  # noqa: PLC0415
 
                 flatten.receive_again(self._connection, page.number, lines_of(_read_again(seen, missing)))
-            meta.note_loaded(self._connection, flatten.TOUCHED)
             flatten.stage(self._connection, is_clean=self._is_clean)
             packed.result()
             self._pipeline.load(raise_on_failed_jobs=True)
