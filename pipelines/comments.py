@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _OURS = {
     ("meta", "build"): "One row: as of which day the marts speak, whether they hold what was loaded.",
     ("meta", "visits_built"): "One row per visit (source, visit_id), as the last build knew it.",
-    ("meta", "visits_loaded"): "One row or more per visit (source, visit_id) that may have changed since the build.",
+    ("meta", "visits_loaded"): "One row or more per visit (source, visit_id) that was written since the last build.",
     ("meta", "blanked"): "One row where personal data is kept for a while only: up to when it is blanked.",
     ("meta", "runs"): "One row per run that came to its end: when, what was loaded and built, made with what.",
     ("mappings", "question_roles"): "One row per line of question_roles.csv: which question plays which role.",
