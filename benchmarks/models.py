@@ -23,7 +23,7 @@ _ROOM = store.KEPT / "models"
 
 
 class Built(NamedTuple):
-    """A build: wall clock, and how much of it dbt took before its first model."""
+    """A build: wall clock, and how much of it dbt took to be imported and to come to its first model."""
 
     seconds: float
     startup_s: float
@@ -114,28 +114,37 @@ def later(home: str, size: int) -> None:
 
 
 def _build(warehouse: Any, loaded: Any) -> Built:
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415
-
-    from pipelines import marts, models  # noqa: PLC0415
+    from pipelines import marts, models, project  # noqa: PLC0415
 
     answers, took = [], []
-    invoke, build = dbtRunner.invoke, models.build
+    parsed, build = project.parsed, models.build
 
-    def invoked(*arguments: Any, **more: Any) -> Any:
-        answers.append(invoke(*arguments, **more))
-        return answers[-1]
+    def heard(target: Path) -> Any:
+        """Nothing before this may import dbt: that is part of its start."""
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+        invoke = dbtRunner.invoke
+
+        def invoked(*arguments: Any, **more: Any) -> Any:
+            dbtRunner.invoke = invoke
+            answers.append(invoke(*arguments, **more))
+            return answers[-1]
+
+        manifest = parsed(target)
+        dbtRunner.invoke = invoked
+        return manifest
 
     def built(*arguments: Any, **more: Any) -> None:
         began = time.perf_counter()
         build(*arguments, **more)
         took.append(time.perf_counter() - began)
 
-    dbtRunner.invoke, models.build = invoked, built
+    project.parsed, models.build = heard, built
     began = time.perf_counter()
     marts.build(warehouse, loaded)
     seconds = time.perf_counter() - began
-    dbtRunner.invoke, models.build = invoke, build
-    return Built(seconds, took[0] - answers[-1].result.elapsed_time)
+    project.parsed, models.build = parsed, build
+    return Built(seconds, took[-1] - answers[-1].result.elapsed_time)
 
 
 if __name__ == "__main__":

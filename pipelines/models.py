@@ -26,6 +26,7 @@ def build(home: Path, *, full: bool) -> None:
     Raises ChecksFailedError when a model or a test of severity error fails.
     """
     target = home.absolute() / "warehouse" / "dbt"
+    _hasten()
     with _home(home), _keeping_garbage(), _unheard():
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
@@ -35,6 +36,13 @@ def build(home: Path, *, full: bool) -> None:
         raise answer.exception
     if not answer.success:
         raise ChecksFailedError("\n".join(_faults(answer.result, home)))
+
+
+def _hasten() -> None:
+    """dbt's classes make the code that reads and writes them when they are used: most never are."""
+    from mashumaro.config import BaseConfig  # noqa: PLC0415
+
+    BaseConfig.lazy_compilation = True
 
 
 @contextmanager

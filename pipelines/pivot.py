@@ -21,7 +21,7 @@ from pipelines.contract import Type
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_ANSWERS_AT_ONCE = 1_000_000
+_ANSWERS_AT_ONCE = 500_000
 _STRETCH = 1000  # answers whose visits are never parted
 _BYTES_AT_ONCE = 80 << 20  # of rows to be, reckoned low: for each cell these, and its text
 _CELL_BYTES = 16
