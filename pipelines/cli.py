@@ -17,7 +17,7 @@ from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
 from pipelines.settings import Settings
 from pipelines.warehouse import BusyError, Loaded, Warehouse
-from receiver import landing
+from receiver import rawstore
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
@@ -427,7 +427,7 @@ def _rejects(home: Path, options: argparse.Namespace) -> int:
 
 def _verify(home: Path, _options: argparse.Namespace) -> int:
     segments = records = damaged = erased = 0
-    for path, sound, damage, gone in landing.verify(home / "raw"):
+    for path, sound, damage, gone in rawstore.verify(home / "raw"):
         segments += 1
         records += sound
         erased += gone

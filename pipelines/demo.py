@@ -25,7 +25,7 @@ from pipelines.faults import UsageError
 from pipelines.published import attached
 from pipelines.sample import deliveries
 from pipelines.warehouse import Warehouse
-from receiver import landing
+from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -41,15 +41,15 @@ class NoReceiverError(UsageError):
 
 def write_sample(folder: Path, count: int, seed: int, source: str) -> Path:
     """Write invented deliveries as raw-store records to `folder`/sample.ndjson: `kobra import` takes them in."""
-    landing.make_folder(folder)
+    rawstore.make_folder(folder)
     path = folder / "sample.ndjson"
     tails = Random(seed)
     with path.open("wb") as file:
         for sent in deliveries(count, seed):
             micros = int(sent.at.timestamp()) * 1_000_000 + sent.at.microsecond
-            name = landing.delivery_id(micros, tails.getrandbits(62))
+            name = rawstore.delivery_id(micros, tails.getrandbits(62))
             came = sent.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            file.write(landing.encode(landing.delivery(name, came, source, sent.body)))
+            file.write(rawstore.encode(rawstore.delivery(name, came, source, sent.body)))
     return path
 
 
@@ -123,7 +123,7 @@ def _clear(home: Path) -> bool:
         if not (home / _MARK).exists():
             return False
         shutil.rmtree(home)
-    landing.make_folder(home)
+    rawstore.make_folder(home)
     (home / _MARK).touch()
     return True
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
-from receiver import landing
+from receiver import rawstore
 
 
 class Disk(NamedTuple):
@@ -36,7 +36,7 @@ def look(warehouse: Warehouse, settings: Settings) -> Disk:
     seen = os.statvfs(place)
     return Disk(
         seen.f_bavail * seen.f_frsize,
-        landing.free_floor(place, settings.min_free_bytes),
+        rawstore.free_floor(place, settings.min_free_bytes),
         warehouse.working.stat().st_size if warehouse.working.exists() else 0,
         seen.f_favail if seen.f_files else None,  # some file systems do not count them
     )

@@ -19,7 +19,7 @@ from pipelines import disk
 from pipelines.faults import FaultError
 from pipelines.settings import Settings
 from pipelines.warehouse import LEFTOVERS, Warehouse
-from receiver import landing
+from receiver import rawstore
 
 LOCK_FILE = Path(__file__).parents[1] / "requirements.lock"
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -209,7 +209,7 @@ def _some(paths: list[Path]) -> str:
 def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
     """What was left behind by something that was cut short. While a run is under way, its files are no leftovers."""
     found = False
-    torn = sorted(warehouse.raw.glob(f"*/*{landing.TORN}"))
+    torn = sorted(warehouse.raw.glob(f"*/*{rawstore.TORN}"))
     if torn:
         found = True
         yield _wrong(
@@ -218,11 +218,11 @@ def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
         )
     if not _is_running(warehouse):
         left = sorted(path for pattern in LEFTOVERS for path in warehouse.folder.glob(pattern))
-        left += sorted(path for ending in landing.HALF_WRITTEN for path in warehouse.raw.glob(f"*/*{ending}"))
+        left += sorted(path for ending in rawstore.HALF_WRITTEN for path in warehouse.raw.glob(f"*/*{ending}"))
         if left:
             found = True
             yield _wrong("leftovers", f"{_some(left)} of a run that was cut short: kobra run makes that good")
-        orphans = [path for path in landing.opened(warehouse.raw) if landing.is_orphan(path)]
+        orphans = [path for path in rawstore.opened(warehouse.raw) if rawstore.is_orphan(path)]
         if orphans:
             found = True
             yield _wrong("leftovers", f"{_some(orphans)} of a receiver that is gone: kobra run takes its visits in")

@@ -26,8 +26,8 @@ from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, Swept, closed_file
 from pipelines.reading import Reject, read_body
 from pipelines.retention import Policy
 from pipelines.warehouse import Loaded, Warehouse
-from receiver import landing
-from receiver.landing import Damage, Delivery
+from receiver import rawstore
+from receiver.rawstore import Damage, Delivery
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +71,14 @@ def forget(
     built: then the raw store is done, and the next run that comes to its end does the rest.
     """
     raw, forgotten = warehouse.raw, Forgotten(warehouse.home)
-    for segment, torn in landing.recover(raw):
+    for segment, torn in rawstore.recover(raw):
         if torn:
             log.warning("segment %s: %d bytes behind its last whole record cut off", segment, torn)
     forgotten.begin()
     forgotten.add(persons)
     unreadable = _unreadable(raw, persons, erase=rejects)
     swept, exports = Swept(), 0
-    if warehouse.working.exists() or landing.partitions(raw):
+    if warehouse.working.exists() or rawstore.partitions(raw):
         with warehouse.open() as connection:
             swept = forgotten.erase(connection, raw)
         exports = len(export.earlier(warehouse.published, warehouse.home / "exports"))
@@ -94,7 +94,7 @@ def forget(
     return Forgot(
         swept,
         exports,
-        waiting=sum(Forgotten(warehouse.home).find([path]).deliveries for path in landing.opened(raw)),
+        waiting=sum(Forgotten(warehouse.home).find([path]).deliveries for path in rawstore.opened(raw)),
         unreadable=unreadable,
         unreadable_erased=unreadable if rejects else 0,
         input_rows=_input_rows(warehouse.home / "inputs", persons),
@@ -127,13 +127,13 @@ def _unreadable(raw: Path, persons: Iterable[Known], *, erase: bool) -> int:
 
     for path in closed_files(raw):
         before, damaged = held, False
-        for found in landing.read(path):
-            if isinstance(found, landing.Landed):
+        for found in rawstore.read_segment(path):
+            if isinstance(found, rawstore.Landed):
                 record_goes(found.delivery)
             damaged |= isinstance(found, Damage)
         if damaged or (erase and held > before):
             held = before
-            landing.erase(path, record_goes, damage_goes)
+            rawstore.erase_records(path, record_goes, damage_goes)
     return held
 
 
@@ -186,7 +186,7 @@ def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None
             "--raw-days, or --raw-days of at least that"
         )
     retention.write(warehouse.home, policy)
-    if not warehouse.working.exists() and not landing.partitions(warehouse.raw):
+    if not warehouse.working.exists() and not rawstore.partitions(warehouse.raw):
         return Retained([], policy)
     Forgotten(warehouse.home).begin_rewrite()
     marts.run(warehouse, progress)

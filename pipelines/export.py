@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 from pipelines import quoting
 from pipelines.faults import UsageError
 from pipelines.published import attached, must_exist
-from receiver import landing
+from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -99,7 +99,7 @@ def export(
     must_exist(published)
     if form == "xlsx" and partition_by:
         raise ExportError("XLSX has one file per table: for partitions export CSV or Parquet")
-    landing.make_folder(to)
+    rawstore.make_folder(to)
     to = to.resolve()
     with _only_one(to) as aside, attached(published, aside) as connection:
         chosen = _chosen(connection, tables)
@@ -111,7 +111,7 @@ def export(
         for each in written:
             _settle(each.path)
             _replace(each.path, to / each.path.name, aside)
-        landing.sync_folder(to)
+        rawstore.sync_folder(to)
     return [each._replace(path=to / each.path.name) for each in written]
 
 
@@ -166,7 +166,7 @@ def export_again(published: Path, folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-            landing.sync_folder(folder)
+            rawstore.sync_folder(folder)
 
 
 @contextmanager

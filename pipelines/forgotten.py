@@ -30,8 +30,8 @@ from pipelines import meta, quoting, transaction
 from pipelines.contract import EMAILS, PHONES, TABLES
 from pipelines.faults import FaultError
 from pipelines.reading import Visit, read_body
-from receiver import landing
-from receiver.landing import Delivery, Erased, Landed
+from receiver import rawstore
+from receiver.rawstore import Delivery, Erased, Landed
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -158,17 +158,17 @@ class Forgotten:
 
     def add(self, known: Iterable[Known]) -> None:
         """Forget these for good: on return their marks are on disk."""
-        landing.make_folder(self._folder)
+        rawstore.make_folder(self._folder)
         if not self._key:
             if not self._key_file.exists():
-                landing.put(self._key_file, os.urandom(32).hex())
+                rawstore.put(self._key_file, os.urandom(32).hex())
             self._key = self._read_key()
         marks = {self._mark(each) for each in known}
         if marks <= self._marks:
             return
         self._marks |= marks
         self._kinds |= {mark.partition(" ")[0] for mark in marks}
-        landing.put(self._file, "".join(f"{mark}\n" for mark in sorted(self._marks)))
+        rawstore.put(self._file, "".join(f"{mark}\n" for mark in sorted(self._marks)))
 
     def _mark(self, known: Known) -> str:
         return f"{known.kind} {hmac.digest(self._key, json.dumps(known).encode(), 'sha256').hex()}"
@@ -195,7 +195,7 @@ class Forgotten:
 
     def keeps_out(self, source: str, body: bytes) -> bool:
         """Whether a body that is to be landed is a forgotten person's. Its visit is, too, from now on."""
-        visit = self.visit_of(landing.delivery("", "", source, body))
+        visit = self.visit_of(rawstore.delivery("", "", source, body))
         if visit:
             self.add([Known("visit", *visit)])
         return visit is not None
@@ -235,7 +235,7 @@ class Forgotten:
         if self.is_unfinished and not self.is_erased:
             self.erase(connection, raw)
             return
-        found = self.find(file for path in waiting for file in landing.files_of(path))
+        found = self.find(file for path in waiting for file in rawstore.files_of(path))
         if found.visits and _are_loaded(connection, found.visits):  # other versions, that did not say whose they are
             self.begin()
             self.erase(connection, raw)
@@ -247,19 +247,19 @@ class Forgotten:
         """Erase their deliveries from files of closed segments; how many, by segment."""
         swept = Counter[str]()
         for path in files:
-            if erased := landing.erase(path, lambda delivery: self.visit_of(delivery) is not None):
-                swept[landing.identity(path)] = erased
+            if erased := rawstore.erase_records(path, lambda delivery: self.visit_of(delivery) is not None):
+                swept[rawstore.identity(path)] = erased
         return swept
 
     def erase(self, connection: "DuckDBPyConnection", raw: Path) -> Swept:
         """Erase all that is theirs, and can be attributed to them, from the raw store and the working file's rows."""
         visits = self._loaded(connection)
         self.add(Known("visit", *visit) for visit in visits)
-        found = self.find([*closed_files(raw), *landing.opened(raw)])
-        swept = self._sweep(path for path in found.files if not path.name.endswith(landing.OPEN))
-        leftovers = landing.remove_leftovers(raw)
+        found = self.find([*closed_files(raw), *rawstore.opened(raw)])
+        swept = self._sweep(path for path in found.files if not path.name.endswith(rawstore.OPEN))
+        leftovers = rawstore.remove_leftovers(raw)
         self._remove(connection, visits | found.visits, raw)
-        landing.put(self._unfinished, "erased")
+        rawstore.put(self._unfinished, "erased")
         return Swept(swept.total(), len(swept), len(visits | found.visits), leftovers)
 
     # ------------------------------------------------------------ the working file
@@ -346,14 +346,14 @@ class Forgotten:
         self._note(self._rewrite)
 
     def _note(self, path: Path) -> None:
-        landing.make_folder(self._folder)
-        landing.put(path, "")
+        rawstore.make_folder(self._folder)
+        rawstore.put(path, "")
 
     def end(self) -> None:
         """Note that all is done."""
         for path in (self._rewrite, self._unfinished):
             path.unlink(missing_ok=True)
-        landing.sync_folder(self._folder)
+        rawstore.sync_folder(self._folder)
 
 
 def files(home: Path) -> list[Path]:
@@ -363,22 +363,22 @@ def files(home: Path) -> list[Path]:
 
 def closed_files(raw: Path) -> list[Path]:
     """Every file of every closed segment."""
-    return [file for path in landing.closed(raw).values() for file in landing.files_of(path)]
+    return [file for path in rawstore.closed(raw).values() for file in rawstore.files_of(path)]
 
 
 def deliveries_in(path: Path) -> Iterator[Delivery]:
     """The deliveries of a segment, which may be closed while this begins."""
-    if path.name.endswith(landing.OPEN) and not path.exists():
-        path = path.with_name(landing.identity(path) + landing.CLOSED)
-    return (found.delivery for found in landing.read(path) if isinstance(found, Landed))
+    if path.name.endswith(rawstore.OPEN) and not path.exists():
+        path = path.with_name(rawstore.identity(path) + rawstore.CLOSED)
+    return (found.delivery for found in rawstore.read_segment(path) if isinstance(found, Landed))
 
 
 def _erased(raw: Path) -> tuple[list[str], dict[str, tuple[int, int, int]]]:
     """Ids of all erased deliveries; of the segments that held them, what the load counts: lines, bytes, damaged."""
     ids, segments = list[str](), dict[str, tuple[int, int, int]]()
-    for name, path in landing.closed(raw).items():
+    for name, path in rawstore.closed(raw).items():
         here, lines, size, damaged = list[str](), 0, 0, 0
-        for found in landing.read(path):
+        for found in rawstore.read_segment(path):
             if isinstance(found, Erased):
                 here.append(found.delivery_id)
             elif isinstance(found, Landed):

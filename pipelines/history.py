@@ -15,8 +15,8 @@ import zstandard
 
 from pipelines.contract import VISIT_ID
 from pipelines.faults import UsageError
-from receiver import landing
-from receiver.landing import Delivery, Landed
+from receiver import rawstore
+from receiver.rawstore import Delivery, Landed
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -62,7 +62,7 @@ def bring_in(
     known = _Known(raw)
     landed = read = 0
     items = (item for file in files for item in _items(file) if not leave_out(item.source or source or "", item.body))
-    stamps = landing.Stamps()
+    stamps = rawstore.Stamps()
     while batch := list(islice(items, _BATCH)):
         read += len(batch)
         records = [_record(item, source, stamps) for item in batch if known.is_new(item, item.source or source)]
@@ -71,23 +71,23 @@ def bring_in(
     return Imported(read, landed, read - landed)
 
 
-def _record(item: Item, source: str | None, stamps: landing.Stamps) -> Delivery:
+def _record(item: Item, source: str | None, stamps: rawstore.Stamps) -> Delivery:
     owner = item.source or source
     if owner is None:
         raise HistoryError(f"{item.place} does not say whose it is: name the source with --source")
     if item.received_at is None:
-        return landing.delivery(*stamps.next(), owner, item.body)
+        return rawstore.delivery(*stamps.next(), owner, item.body)
     micros = _micros(item.received_at)
     tail = int.from_bytes(_identity(owner, item.body)[:8])
-    return landing.delivery(landing.delivery_id(micros, tail), _instant(item.received_at), owner, item.body)
+    return rawstore.delivery(rawstore.delivery_id(micros, tail), _instant(item.received_at), owner, item.body)
 
 
 def _land(raw: Path, records: Iterable[Delivery]) -> None:
     """Land records in the partitions of the days on which they came."""
     by_day: dict[date, list[bytes]] = {}
     for record in records:
-        by_day.setdefault(date.fromisoformat(record.received_at[:10]), []).append(landing.encode(record))
-    writer = landing.Landing(raw)
+        by_day.setdefault(date.fromisoformat(record.received_at[:10]), []).append(rawstore.encode(record))
+    writer = rawstore.Landing(raw)
     for day, lines in sorted(by_day.items()):
         for start in range(0, len(lines), _SYNCED_TOGETHER):  # segments keep to their size
             writer.append(day, lines[start : start + _SYNCED_TOGETHER])
@@ -117,7 +117,7 @@ class _Known:
 
     def _on(self, day: date) -> set[bytes]:
         if day not in self._days:
-            folder = self._raw / f"{landing.PARTITION}{day.isoformat()}"
+            folder = self._raw / f"{rawstore.PARTITION}{day.isoformat()}"
             self._days[day] = {
                 _identity(d.source, d.exact_body()) + d.received_at.encode() for d in _deliveries([folder])
             }
@@ -125,7 +125,7 @@ class _Known:
 
     def _all_bodies(self) -> set[bytes]:
         if self._bodies is None:
-            partitions = landing.partitions(self._raw)
+            partitions = rawstore.partitions(self._raw)
             self._bodies = {_identity(d.source, d.exact_body()) for d in _deliveries(partitions)}
         return self._bodies
 
@@ -133,8 +133,8 @@ class _Known:
 def _deliveries(partitions: Iterable[Path]) -> Iterator[Delivery]:
     for folder in partitions:
         if folder.is_dir():
-            for path in (*landing.closed_in(folder).values(), *landing.open_in(folder)):
-                yield from (found.delivery for found in landing.read(path) if isinstance(found, Landed))
+            for path in (*rawstore.closed_in(folder).values(), *rawstore.open_in(folder)):
+                yield from (found.delivery for found in rawstore.read_segment(path) if isinstance(found, Landed))
 
 
 def _identity(source: str, body: bytes) -> bytes:

@@ -17,7 +17,7 @@ from zoneinfo import available_timezones
 from pipelines import rules, transaction
 from pipelines.contract import DEFAULT_TIME_ZONE
 from pipelines.faults import FaultError
-from receiver import landing
+from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -213,7 +213,7 @@ def init(folder: Path) -> list[Path]:
 
     They begin with a byte order mark, without which Excel takes UTF-8 for something else and spoils every accent.
     """
-    landing.make_folder(folder)
+    rawstore.make_folder(folder)
     made = []
     for name in FILES:
         aside = folder / f".{name}.new"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines.reading import Visit, read_body
-from receiver.landing import COMPRESSED, Damage, Delivery, Landed, identity, read, received_date
+from receiver.rawstore import COMPRESSED, Damage, Delivery, Landed, identity, read_segment, received_date
 
 PAGE_DELIVERIES = 100_000
 PAGE_BYTES = 300 << 20
@@ -121,7 +121,7 @@ def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
 def parts(path: Path) -> Iterator[pa.Table | Segment]:
     """The deliveries of a segment in parts, and then what it was."""
     segment, columns, damage, lines, size = identity(path), _Columns(), list[Damage](), 0, 0
-    for found in read(path):
+    for found in read_segment(path):
         if isinstance(found, Damage):
             damage.append(found)
         elif isinstance(found, Landed):  # what was erased is no delivery any more

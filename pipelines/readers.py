@@ -16,7 +16,7 @@ from typing import IO
 import pyarrow as pa
 
 from pipelines.pages import LINES, Page, Plan, Segment, Taken, parts
-from receiver.landing import Damage
+from receiver.rawstore import Damage
 
 _ONE_PROCESS_BYTES = 8 << 20  # up to here another process costs more than it gains
 _MOST = 4  # one load takes what so many read, not more

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pipelines.contract import ANSWER, ANSWERS, CHECKLIST, EMAILS, NUMERIC_IDS, PHONES, QUESTION, TOP_LEVEL, VISIT_ID
-from receiver.landing import Delivery
+from receiver.rawstore import Delivery
 
 
 def _as_sent(number: str) -> msgspec.Raw:

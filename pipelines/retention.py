@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipelines import meta, transaction
 from pipelines.contract import ANSWER_TYPES, EMAILS, PHONES
 from pipelines.faults import FaultError
-from receiver import landing
+from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -113,8 +113,8 @@ def read(home: Path) -> Policy:
 
 def write(home: Path, policy: Policy) -> None:
     """Remember the policy: every later build keeps to it, also one of a warehouse made anew."""
-    landing.make_folder(_path(home).parent)
-    landing.put(_path(home), json.dumps(policy._asdict()))
+    rawstore.make_folder(_path(home).parent)
+    rawstore.put(_path(home), json.dumps(policy._asdict()))
 
 
 def _path(home: Path) -> Path:
@@ -154,9 +154,9 @@ def remove_partitions(raw: Path, days: int, taken: set[str]) -> list[str]:
     """Remove the raw partitions of days that are no longer kept, whole; those of which something is not loaded yet
     or still being written stay until it is. Answers with the days."""
     since, removed = limit(days, datetime.now(UTC)), list[str]()
-    for partition in landing.partitions(raw):
-        is_old = landing.received_date(partition / "any") < since
-        if is_old and not landing.open_in(partition) and landing.closed_in(partition).keys() <= taken:
-            landing.remove(partition)
-            removed.append(partition.name.removeprefix(landing.PARTITION))
+    for partition in rawstore.partitions(raw):
+        is_old = rawstore.received_date(partition / "any") < since
+        if is_old and not rawstore.open_in(partition) and rawstore.closed_in(partition).keys() <= taken:
+            rawstore.remove(partition)
+            removed.append(partition.name.removeprefix(rawstore.PARTITION))
     return removed

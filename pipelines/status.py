@@ -14,7 +14,7 @@ from pipelines.forgotten import Forgotten
 from pipelines.published import NothingPublishedError, attached
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
-from receiver import landing
+from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,19 +40,19 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     """How the receiver, the store and the published file stand. Opens neither lock nor working file."""
     settings = settings or Settings(warehouse.home)
     now = datetime.now(UTC)
-    closed, being_written = landing.closed(warehouse.raw), landing.opened(warehouse.raw)
+    closed, being_written = rawstore.closed(warehouse.raw), rawstore.opened(warehouse.raw)
     room = disk.look(warehouse, settings)
     figures = _receiver(settings.receiver_url) | _store(warehouse, room, closed, being_written)
     try:
         with attached(warehouse.published) as connection:
             taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
             waiting = [path for segment, path in closed.items() if segment not in taken] + being_written
-            until = min(filter(None, map(landing.began, waiting)), default=now)
+            until = min(filter(None, map(rawstore.began, waiting)), default=now)
             figures |= _loaded(connection) | _built(connection) | _quiet(connection, until)
             figures |= {"complete_until": until.isoformat(" ", "seconds"), "behind_s": _seconds(now - until)}
     except NothingPublishedError:
         waiting = [*closed.values(), *being_written]
-    landed = [path for path in waiting if not path.name.endswith(landing.OPEN) or landing.is_orphan(path)]
+    landed = [path for path in waiting if not path.name.endswith(rawstore.OPEN) or rawstore.is_orphan(path)]
     stats = list(_stats(landed))
     oldest = min((stat.st_mtime for stat in stats), default=None)
     figures |= {
@@ -79,7 +79,7 @@ def _store(warehouse: Warehouse, room: Disk, closed: dict[str, Path], being_writ
         "segments_closed": len(closed),
         "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
-        "torn_files": len(list(warehouse.raw.glob(f"*/*{landing.TORN}"))),
+        "torn_files": len(list(warehouse.raw.glob(f"*/*{rawstore.TORN}"))),
         "published_at": _changed(warehouse.published),
         "free_bytes": room.free,
         "free_floor_bytes": room.floor,

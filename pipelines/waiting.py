@@ -7,7 +7,7 @@ from pathlib import Path
 from time import time, time_ns
 from typing import Any, NamedTuple
 
-from receiver import landing
+from receiver import rawstore
 
 # A folder that changed this recently may change again without its time of change showing it.
 _UNSURE_NS = 3_000_000_000
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 def look(raw: Path) -> Seen:
     """List the closed segments, and what it takes to tell later that nothing came."""
     partitions, closed = {}, dict[str, Path]()
-    for folder in landing.partitions(raw):
+    for folder in rawstore.partitions(raw):
         partitions[folder.name], segments = _look_into(folder)
         closed.update(segments)
     return Seen(partitions, closed)
@@ -39,8 +39,8 @@ def look(raw: Path) -> Seen:
 
 def _look_into(folder: Path) -> tuple[Partition, dict[str, Path]]:
     changed = folder.stat().st_mtime_ns
-    segments = landing.closed_in(folder)
-    is_quiet = not landing.open_in(folder) and time_ns() - changed > _UNSURE_NS
+    segments = rawstore.closed_in(folder)
+    is_quiet = not rawstore.open_in(folder) and time_ns() - changed > _UNSURE_NS
     return Partition(changed, zlib.crc32("\n".join(segments).encode()), is_quiet), segments
 
 
@@ -67,7 +67,7 @@ class Ledger:
             partitions = {day: Partition(*partition) for day, partition in noted.items()}
         except (FileNotFoundError, ValueError, TypeError, AttributeError):  # none, or another version's
             return False
-        folders = landing.partitions(raw)
+        folders = rawstore.partitions(raw)
         return (
             time() < holds_until
             and state == stamps(self._companions)
@@ -93,4 +93,4 @@ def _is_settled(folder: Path, noted: Partition) -> bool:
     if noted.is_quiet and folder.stat().st_mtime_ns == noted.changed_ns:
         return True
     now, _ = _look_into(folder)
-    return now.digest == noted.digest and not any(map(landing.is_orphan, landing.open_in(folder)))
+    return now.digest == noted.digest and not any(map(rawstore.is_orphan, rawstore.open_in(folder)))

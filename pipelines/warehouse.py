@@ -20,7 +20,7 @@ from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import Forgotten
 from pipelines.quoting import literal
 from pipelines.waiting import Ledger, Seen, look, stamps
-from receiver import landing
+from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -97,7 +97,7 @@ class Warehouse:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep every other run out; the kernel lets go when this process dies. Raises BusyError at once."""
-        landing.make_folder(self.folder)
+        rawstore.make_folder(self.folder)
         fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -124,7 +124,7 @@ class Warehouse:
             loaded = self._load(connection, seen, progress)
         holds_until = build(loaded)
         self.publish()
-        landing.compress_before(self.raw, datetime.now(UTC).date())
+        rawstore.compress_before(self.raw, datetime.now(UTC).date())
         now = look(self.raw)
         if now.closed.keys() == seen.closed.keys() and stamps(self._edited) == before:
             self._ledger.write(now, holds_until)
@@ -192,7 +192,7 @@ class Warehouse:
             yield connection
 
     def _look(self) -> Seen:
-        for segment, torn in landing.recover(self.raw):
+        for segment, torn in rawstore.recover(self.raw):
             if torn:
                 log.warning("segment %s: %d bytes behind its last whole record set aside", segment, torn)
         return look(self.raw)
@@ -265,7 +265,7 @@ def _replaced(database: Path, aside: Path) -> Iterator[None]:
         aside.rename(database)
     finally:
         aside.unlink(missing_ok=True)  # half a copy on a full disk would keep the receiver out
-    landing.sync_folder(database.parent)
+    rawstore.sync_folder(database.parent)
 
 
 def _wal(database: Path) -> Path:
@@ -285,7 +285,7 @@ class _Loads:
         self._is_clean = not self._leftovers
         self._connection = connection
         self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
-        landing.sync_folder(folder)  # it has to outlast what the load writes
+        rawstore.sync_folder(folder)  # it has to outlast what the load writes
         configure()
         self._pipeline = dlt.pipeline(
             "kobra",
@@ -389,7 +389,7 @@ def _forget(connection: "DuckDBPyConnection", seen: Seen) -> None:
         connection.execute("delete from kobra.segments where segment in (select unnest(?))", [again])
 
 
-def _read_again(seen: Seen, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int, landing.Delivery]]:
+def _read_again(seen: Seen, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int, rawstore.Delivery]]:
     """Single deliveries, wanted by segment and id, from the raw store."""
     by_segment: dict[str, set[str]] = {}
     for segment, delivery_id in wanted:
@@ -398,8 +398,8 @@ def _read_again(seen: Seen, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple
         if segment not in seen.closed:
             log.warning("segment %s is gone from the raw store: %d deliveries stay as they are", segment, len(ids))
             continue
-        for found in landing.read(seen.closed[segment]):
-            if isinstance(found, landing.Landed) and found.delivery.delivery_id in ids:
+        for found in rawstore.read_segment(seen.closed[segment]):
+            if isinstance(found, rawstore.Landed) and found.delivery.delivery_id in ids:
                 yield segment, found.line, found.delivery
 
 

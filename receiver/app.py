@@ -14,9 +14,9 @@ from receiver.answers import CLOSE, UNEXPECTED
 from receiver.commits import Commits
 from receiver.hook import Hook
 from receiver.keys import Keyring
-from receiver.landing import Landing, make_folder
 from receiver.metrics import Metrics
 from receiver.protocol import Doorkeeper
+from receiver.rawstore import Landing, make_folder
 from receiver.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic, perf_counter
 
-from receiver.landing import Delivery, Landing, encode, make_folder
 from receiver.metrics import Metrics
+from receiver.rawstore import Delivery, Landing, encode, make_folder
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from receiver.answers import JSON, RETRY, UNEXPECTED, Answer, Headers, problem
 from receiver.commits import Commits
 from receiver.judge import FAULTS, fault_of
 from receiver.keys import Keyring
-from receiver.landing import Stamps, delivery
 from receiver.metrics import Metrics
+from receiver.rawstore import Stamps, delivery
 from receiver.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 
-from receiver.landing import Delivery
+from receiver.rawstore import Delivery
 
 FAULTS = {
     "empty": "The body was empty: send the visit as a JSON object.",

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from receiver import landing
+from receiver import rawstore
 from receiver.judge import FAULTS
 
 _SYNC_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -87,5 +87,5 @@ class _Disk(Collector):
 
 
 def _oldest_open_age_s(raw: Path) -> float:
-    oldest = min(filter(None, map(landing.began, landing.opened(raw))), default=None)
+    oldest = min(filter(None, map(rawstore.began, rawstore.opened(raw))), default=None)
     return max(0.0, (datetime.now(UTC) - oldest).total_seconds()) if oldest else 0.0

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from receiver import landing, logs
+from receiver import logs, rawstore
 from receiver.keys import Keyring
 from receiver.settings import Settings, SettingsError
 
@@ -131,7 +131,7 @@ def _make_private(settings: Settings) -> None:
     """Make the folders, readable for their owner alone."""
     try:
         for folder in (settings.home, settings.raw, settings.run):
-            landing.make_folder(folder)
+            rawstore.make_folder(folder)
             folder.chmod(0o700)
     except OSError as why:
         raise SettingsError(
@@ -142,7 +142,7 @@ def _make_private(settings: Settings) -> None:
 def _recover(settings: Settings) -> None:
     """Close what an earlier receiver left half-open; a failure is left to the loader, which does the same."""
     try:
-        for recovered in landing.recover(settings.raw):
+        for recovered in rawstore.recover(settings.raw):
             log.warning("segment_recovered", extra={"fields": recovered._asdict()})
     except OSError:
         log.exception("recovery_failed")

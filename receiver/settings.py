@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from receiver import landing
+from receiver import rawstore
 
 MIB = 1 << 20
 
@@ -41,7 +41,7 @@ class Settings:
 
     def free_floor(self) -> int:
         """Free bytes below which nothing more is accepted. Raises OSError when the home cannot be looked at."""
-        return landing.free_floor(self.home, self.min_free_bytes)
+        return rawstore.free_floor(self.home, self.min_free_bytes)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

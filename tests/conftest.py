@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from receiver import landing
+from receiver import rawstore
 
 RECEIVER_KEY = "k3y-of-lender-a-000001"
 
@@ -86,10 +86,15 @@ class RunningReceiver:
         self.log += [json.loads(line) for line in (rest or "").splitlines()]
         return self.process.returncode
 
-    def landed(self) -> list[landing.Delivery]:
+    def landed(self) -> list[rawstore.Delivery]:
         """All deliveries in the store, whether their segment is closed or not, in order."""
-        paths = sorted(self.raw.glob("received_date=*/*.jsonl*"), key=landing.identity)
-        return [found.delivery for path in paths for found in landing.read(path) if isinstance(found, landing.Landed)]
+        paths = sorted(self.raw.glob("received_date=*/*.jsonl*"), key=rawstore.identity)
+        return [
+            found.delivery
+            for path in paths
+            for found in rawstore.read_segment(path)
+            if isinstance(found, rawstore.Landed)
+        ]
 
 
 def hear(conversation: socket.socket) -> bytes:

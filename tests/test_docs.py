@@ -20,7 +20,7 @@ from pipelines import cli, contract, dictionary, settings
 from pipelines.contract import ANSWER_TYPES, FIELDS
 from pipelines.history import bring_in
 from pipelines.warehouse import Warehouse
-from receiver import app, hook, landing, protocol
+from receiver import app, hook, protocol, rawstore
 from receiver.answers import Answer
 from receiver.judge import FAULTS
 from receiver.settings import Settings
@@ -135,7 +135,7 @@ def test_the_pattern_of_the_readme_reads_closed_segments_and_no_open_one(shown: 
     line = segment.read_bytes().splitlines(keepends=True)[0]
     (day / "1.jsonl").write_bytes(line)
     (day / "2.jsonl").write_bytes(line * 2)
-    landing.compress(day / "2.jsonl")
+    rawstore.compress_segment(day / "2.jsonl")
     (day / "3.jsonl.open").write_bytes(line[:-20])
     (day / "4.torn").write_bytes(line[:20])
     assert duckdb.execute(f"select count(*) from read_json('{tmp_path}/{pattern}')").fetchone() == (3,)

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 from conftest import RunningReceiver
 
-from receiver import landing
+from receiver import rawstore
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
@@ -159,21 +160,21 @@ def visits(machine: Machine) -> list[tuple[str, str]]:
 
 def test_an_older_half_open_copy_never_takes_the_place_of_the_closed_segment(tmp_path: Path) -> None:
     """Of a backup that also took in what was being written, and took nothing away."""
-    writer = landing.Landing(tmp_path)
-    day = landing.date(2026, 3, 1)
+    writer = rawstore.Landing(tmp_path)
+    day = date(2026, 3, 1)
     came = "2026-03-01T12:00:00.000000Z"
-    records = [landing.delivery(landing.delivery_id(n, n), came, "a", b"{}") for n in range(3)]
-    writer.append(day, [landing.encode(record) for record in records])
+    records = [rawstore.delivery(rawstore.delivery_id(n, n), came, "a", b"{}") for n in range(3)]
+    writer.append(day, [rawstore.encode(record) for record in records])
     writer.close()
-    (closed,) = landing.closed(tmp_path).values()
+    (closed,) = rawstore.closed(tmp_path).values()
     whole = closed.read_bytes()
     for compress in (False, True):
-        stale = closed.with_name(landing.identity(closed) + landing.OPEN)
+        stale = closed.with_name(rawstore.identity(closed) + rawstore.OPEN)
         stale.write_bytes(whole[: len(whole) // 2])
         if compress:
-            landing.compress(closed)
-        landing.recover(tmp_path)
-        (path,) = landing.closed(tmp_path).values()
-        assert [item.delivery for item in landing.read(path) if isinstance(item, landing.Landed)] == records
-        assert landing.open_in(path.parent) == []
-        assert path.with_name(landing.identity(path) + landing.TORN).read_bytes() == whole[: len(whole) // 2]
+            rawstore.compress_segment(closed)
+        rawstore.recover(tmp_path)
+        (path,) = rawstore.closed(tmp_path).values()
+        assert [item.delivery for item in rawstore.read_segment(path) if isinstance(item, rawstore.Landed)] == records
+        assert rawstore.open_in(path.parent) == []
+        assert path.with_name(rawstore.identity(path) + rawstore.TORN).read_bytes() == whole[: len(whole) // 2]

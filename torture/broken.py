@@ -11,9 +11,8 @@ from time import time_ns
 from typing import Any
 
 import receiver.app
-from receiver import landing
 from receiver.__main__ import main
-from receiver.landing import Landing
+from receiver.rawstore import Landing, disk, record, write
 
 KEPT_BACK = 5
 # By the deliveries that came before; a step of a day leads to another partition.
@@ -38,9 +37,10 @@ def write_unsynced(fd: int, buffers: Sequence[bytes]) -> int:
     return os.writev(fd, buffers)
 
 
-_landing: Any = landing
+_write: Any = write
+_record: Any = record
 _app: Any = receiver.app
-_honest_write = landing.write_synced
+_honest_write = disk.write_synced
 
 
 def write_again(fd: int, buffers: Sequence[bytes]) -> int:
@@ -84,15 +84,15 @@ class SteppingClock:
 def step_back() -> None:
     """No mutant: the product, on a machine whose clock is set back while it runs."""
     clock = SteppingClock()
-    _landing.time_ns = clock.time_ns
-    _landing.datetime = clock.datetime()
+    _record.time_ns = clock.time_ns
+    _write.datetime = clock.datetime()
 
 
 def trust_the_clock() -> None:
     """The same machine, and names and ids that are whatever the clock says."""
     step_back()
-    _landing.Stamps._last = property(lambda _: 0, lambda *_: None)
-    _landing.Landing._last_name = property(lambda _: "", lambda *_: None)
+    _record.Stamps._last = property(lambda _: 0, lambda *_: None)
+    _write.Landing._last_name = property(lambda _: "", lambda *_: None)
 
 
 def late() -> None:
@@ -102,17 +102,17 @@ def late() -> None:
 
 def unsynced() -> None:
     """Answers that wait for the kernel alone."""
-    _landing.write_synced = write_unsynced
+    _write.write_synced = write_unsynced
 
 
 def retrying() -> None:
     """Answers after a second try at what failed."""
-    _landing.write_synced = write_again
+    _write.write_synced = write_again
 
 
 def unlocked() -> None:
     """Segments that nobody can tell from those of a dead writer."""
-    _landing._lock = lambda _fd: True
+    _write.lock = lambda _fd: True
 
 
 def ascii_keys() -> None:

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
-from receiver import landing
+from receiver import rawstore
 from torture.running import KEY
 from torture.table import Trial
 
@@ -102,11 +102,11 @@ def audit(ledger: Ledger, raw: Path) -> Trial:
     trial = Trial(acknowledged=len(ledger))
     trial.expect(until(lambda: _all_closed(raw)), "a segment whose writer is gone stays open")
     stored: Ledger = {}
-    for path in landing.closed(raw).values():
-        for found in landing.read(path):
-            if isinstance(found, landing.Damage):
+    for path in rawstore.closed(raw).values():
+        for found in rawstore.read_segment(path):
+            if isinstance(found, rawstore.Damage):
                 trial.faults.append(f"{found.records} damaged in a closed segment")
-            elif isinstance(found, landing.Landed):
+            elif isinstance(found, rawstore.Landed):
                 trial.expect(found.delivery.delivery_id not in stored, "a delivery is stored twice")
                 stored[found.delivery.delivery_id] = zlib.crc32(found.delivery.exact_body())
     trial.lost = sum(stored.get(delivery_id) != crc for delivery_id, crc in ledger.items())
@@ -114,8 +114,8 @@ def audit(ledger: Ledger, raw: Path) -> Trial:
 
 
 def _all_closed(raw: Path) -> bool:
-    landing.recover(raw)  # a process that was killed may take a moment to let go
-    return not landing.opened(raw)
+    rawstore.recover(raw)  # a process that was killed may take a moment to let go
+    return not rawstore.opened(raw)
 
 
 @contextmanager

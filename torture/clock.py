@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from receiver import landing
-from receiver.landing import Landed
+from receiver import rawstore
+from receiver.rawstore import Landed
 from torture.clients import Client, answers, audit
 from torture.running import receiver
 from torture.table import Row, Trial
@@ -29,8 +29,8 @@ def _steps_back(home: Path, program: str) -> Trial:
         running.kill()
     trial = audit(client.ledger, running.raw)
     trial.expect(said == ["stored"] * POSTS, "refused to store")
-    in_order_of_creation = [path for _, path in sorted(landing.closed(running.raw).items())]
-    found = [each for path in in_order_of_creation for each in landing.read(path)]
+    in_order_of_creation = [path for _, path in sorted(rawstore.closed(running.raw).items())]
+    found = [each for path in in_order_of_creation for each in rawstore.read_segment(path)]
     deliveries = [each.delivery for each in found if isinstance(each, Landed)]
     ids, times = [each.delivery_id for each in deliveries], [each.received_at for each in deliveries]
     trial.expect(times != sorted(times), "the clock never went back")

@@ -11,15 +11,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from receiver import landing
-from receiver.landing import Damage, Landed, Landing, Stamps
+from receiver import rawstore
+from receiver.rawstore import Damage, Landed, Landing, Stamps, read, record
 from torture.table import Row, Trial
 
 DAY = date(2026, 5, 4)
 BODIES = [b'{"visitID":1}', b'{"client":"Jos\xe9"}', b'{"note":"a\\nb\xe2\x80\xa8"}\r\n', b"", b'{"visitID":2}']
 NEXT = b'{"visitID":"next"}'
 FLIPS = (0x01, 0x20, 0x80, 0xFF)
-_honest_decode = landing.decode
+_honest_decode = rawstore.decode
 Append = Callable[[Path, Sequence[bytes]], None]
 
 
@@ -43,7 +43,7 @@ def prove_flips(times: int, folder: Path) -> Row:
 
 def append_beside(raw: Path, lines: Sequence[bytes]) -> None:
     """As the receiver does at its start: recover, then begin a segment of its own."""
-    landing.recover(raw)
+    rawstore.recover(raw)
     store = Landing(raw)
     store.append(DAY, lines)
     store.close()
@@ -55,24 +55,24 @@ def append_to_torn(raw: Path, lines: Sequence[bytes]) -> None:
     with path.open("ab") as file:
         file.writelines(lines)
         os.fsync(file.fileno())
-    landing.recover(raw)
+    rawstore.recover(raw)
 
 
-def decode_unchecked(line: bytes) -> landing.Delivery | None:
+def decode_unchecked(line: bytes) -> rawstore.Delivery | None:
     """The mutant: believes whatever can be decoded."""
     try:
-        return landing._decode(b"{" + line[landing._PAYLOAD_AT :])
+        return record._decode(b"{" + line[record._PAYLOAD_AT :])
     except ValueError:
         return None
 
 
 def _content(bodies: Sequence[bytes] = BODIES) -> bytes:
     stamps = Stamps()
-    return b"".join(landing.encode(landing.delivery(*stamps.next(), "lender_a", body)) for body in bodies)
+    return b"".join(rawstore.encode(rawstore.delivery(*stamps.next(), "lender_a", body)) for body in bodies)
 
 
 def _segment(folder: Path, content: bytes, ending: str) -> Path:
-    path = folder / f"{landing.PARTITION}{DAY}" / f"20260504T120000000000Z{ending}"
+    path = folder / f"{rawstore.PARTITION}{DAY}" / f"20260504T120000000000Z{ending}"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     return path
@@ -82,9 +82,9 @@ def _cuts(folder: Path, append: Append, places: range) -> Trial:
     """Cut at these places. Whole records count as acknowledged, and so does what is landed next."""
     content, trial, raw = _content(), Trial(), folder / "raw"
     for cut in places:
-        _segment(raw, content[:cut], landing.OPEN)
+        _segment(raw, content[:cut], rawstore.OPEN)
         append(raw, [_content([NEXT])])
-        found = [each for path in landing.closed(raw).values() for each in landing.read(path)]
+        found = [each for path in rawstore.closed(raw).values() for each in rawstore.read_segment(path)]
         bodies = [each.delivery.exact_body() for each in found if isinstance(each, Landed)]
         due = [*BODIES[: content[:cut].count(b"\n")], NEXT]
         trial.acknowledged += len(due)
@@ -97,13 +97,13 @@ def _cuts(folder: Path, append: Append, places: range) -> Trial:
     return trial
 
 
-def _flips(folder: Path, decode: Callable[[bytes], landing.Delivery | None]) -> Trial:
+def _flips(folder: Path, decode: Callable[[bytes], rawstore.Delivery | None]) -> Trial:
     """Flip everywhere. All records but the one that was hit count as acknowledged; that one must be reported."""
     content, trial, raw = _content(), Trial(), folder / "raw"
-    path = _segment(raw, content, landing.CLOSED)
-    sound = [each.delivery for each in landing.read(path) if isinstance(each, Landed)]
+    path = _segment(raw, content, rawstore.CLOSED)
+    sound = [each.delivery for each in rawstore.read_segment(path) if isinstance(each, Landed)]
     trial.expect([each.exact_body() for each in sound] == BODIES, "an undamaged segment does not read back")
-    reader: Any = landing
+    reader: Any = read
     reader.decode = decode
     try:
         for at in range(len(content)):
@@ -111,12 +111,12 @@ def _flips(folder: Path, decode: Callable[[bytes], landing.Delivery | None]) -> 
             due = [*sound[:hit], *sound[hit + 1 :]]
             for flip in FLIPS:
                 path.write_bytes(content[:at] + bytes([content[at] ^ flip]) + content[at + 1 :])
-                found = list(landing.read(path))
-                read = [each.delivery for each in found if isinstance(each, Landed)]
+                found = list(rawstore.read_segment(path))
+                came = [each.delivery for each in found if isinstance(each, Landed)]
                 damage = [(each.offset, each.records) for each in found if isinstance(each, Damage)]
                 trial.acknowledged += len(due)
-                trial.lost += sum(each not in read for each in due)
-                trial.expect(len(read) <= len(due), f"byte {at}: a damaged record is passed off as sound")
+                trial.lost += sum(each not in came for each in due)
+                trial.expect(len(came) <= len(due), f"byte {at}: a damaged record is passed off as sound")
                 trial.expect(damage == [(begins, 1)], f"byte {at}: reported as {damage}")
     finally:
         reader.decode = _honest_decode

@@ -15,10 +15,12 @@ from typing import Any
 import atheris
 import zstandard
 
-with atheris.instrument_imports(include=["receiver.landing"]):
-    from receiver import landing
+with atheris.instrument_imports(include=["receiver.rawstore"]):
+    from receiver import rawstore
+    from receiver.rawstore import read, record
+    from receiver.rawstore.record import MARKER
 
-DAY = f"{landing.PARTITION}2026-05-04"
+DAY = f"{rawstore.PARTITION}2026-05-04"
 BODIES = [
     b"",
     b'{"visitID":1}',
@@ -27,12 +29,12 @@ BODIES = [
     b"x" * 300,
 ]
 RECORDS = [
-    landing.delivery(landing.delivery_id(number, number), "2026-05-04T12:00:00.000000Z", "lender_a", body)
+    rawstore.delivery(rawstore.delivery_id(number, number), "2026-05-04T12:00:00.000000Z", "lender_a", body)
     for number, body in enumerate(BODIES)
 ]
-RECORDS.append(landing.Delivery("erased", "2026-05-04T12:00:00.000000Z", "lender_a", 0, "", erased=True))
-LINES = [landing.encode(record) for record in RECORDS]
-SPLINTERS = [b"\n", b"\r\n", b"{", landing.MARKER, LINES[0][:-1], LINES[1][:30], b"\x28\xb5\x2f\xfd", bytes(9)]
+RECORDS.append(rawstore.Delivery("erased", "2026-05-04T12:00:00.000000Z", "lender_a", 0, "", erased=True))
+LINES = [rawstore.encode(record) for record in RECORDS]
+SPLINTERS = [b"\n", b"\r\n", b"{", MARKER, LINES[0][:-1], LINES[1][:30], b"\x28\xb5\x2f\xfd", bytes(9)]
 RSS_LIMIT_MB = 512
 
 
@@ -57,10 +59,10 @@ def judge(partition: Path, drawn: bytes) -> None:
     drawer = atheris.FuzzedDataProvider(drawn)
     lines = [LINES[drawer.ConsumeIntInRange(0, len(LINES) - 1)] for _ in range(drawer.ConsumeIntInRange(0, 6))]
     if drawer.ConsumeBool():
-        judge_plain(partition / f"1{landing.CLOSED}", damaged(b"".join(lines), drawer))
+        judge_plain(partition / f"1{rawstore.CLOSED}", damaged(b"".join(lines), drawer))
     else:
         frames = [compressed(line) for line in lines]
-        judge_compressed(partition / f"1{landing.COMPRESSED}", frames, damaged(b"".join(frames), drawer))
+        judge_compressed(partition / f"1{rawstore.COMPRESSED}", frames, damaged(b"".join(frames), drawer))
 
 
 def damaged(content: bytes, drawer: Any) -> bytes:
@@ -87,19 +89,19 @@ def damaged(content: bytes, drawer: Any) -> bytes:
 def judge_plain(path: Path, content: bytes) -> None:
     """Of a plain segment every record that is whole comes back from where it stands, and all the rest is damage."""
     path.write_bytes(content)
-    found = list(landing.read(path))
+    found = list(rawstore.read_segment(path))
     stand = list(whole_records(content))
-    read = [(each.offset, each.line) for each in found if not isinstance(each, landing.Damage)]
+    read = [(each.offset, each.line) for each in found if not isinstance(each, rawstore.Damage)]
     due = [(at, content.count(b"\n", 0, at) + 1) for at, _ in stand]
     keep(read == due, f"read at {read}, and whole records stand at {due}")
     keep_exact([record for _, record in stand], found)
-    rest = len(content) - sum(len(landing.encode(record)) for _, record in stand)
+    rest = len(content) - sum(len(rawstore.encode(record)) for _, record in stand)
     keep(
-        any(isinstance(each, landing.Damage) for each in found) == (rest > 0), f"{rest} damaged bytes, told: {found}"
+        any(isinstance(each, rawstore.Damage) for each in found) == (rest > 0), f"{rest} damaged bytes, told: {found}"
     )
 
 
-def whole_records(content: bytes) -> Iterator[tuple[int, landing.Delivery]]:
+def whole_records(content: bytes) -> Iterator[tuple[int, rawstore.Delivery]]:
     """Where the records stand that no accident has hit."""
     at = 0
     while at < len(content):
@@ -112,8 +114,8 @@ def whole_records(content: bytes) -> Iterator[tuple[int, landing.Delivery]]:
 def judge_compressed(path: Path, frames: list[bytes], content: bytes) -> None:
     """Of a compressed segment every frame that is whole comes back; what else comes was landed at some time."""
     path.write_bytes(content)
-    found = list(landing.read(path))
-    keep(all(record_of(each) in LINES for each in found if not isinstance(each, landing.Damage)), "made up a record")
+    found = list(rawstore.read_segment(path))
+    keep(all(record_of(each) in LINES for each in found if not isinstance(each, rawstore.Damage)), "made up a record")
     if content == b"".join(frames):
         keep_exact([RECORDS[LINES.index(uncompressed(frame))] for frame in frames], found)
         keep(len(found) == len(frames), "told damage where there is none")
@@ -127,17 +129,17 @@ def uncompressed(frame: bytes) -> bytes:
     return zstandard.ZstdDecompressor().stream_reader(BytesIO(frame)).read()
 
 
-def record_of(found: landing.Found) -> bytes:
+def record_of(found: rawstore.Found) -> bytes:
     """The line that was read."""
-    if isinstance(found, landing.Landed):
-        return landing.encode(found.delivery)
-    return LINES[-1] if found == landing.Erased(*found[:2], "erased") else b""
+    if isinstance(found, rawstore.Landed):
+        return rawstore.encode(found.delivery)
+    return LINES[-1] if found == rawstore.Erased(*found[:2], "erased") else b""
 
 
-def keep_exact(due: list[landing.Delivery], found: list[landing.Found]) -> None:
+def keep_exact(due: list[rawstore.Delivery], found: list[rawstore.Found]) -> None:
     """Bodies as they came, and of what was erased nothing but its id."""
-    read = [record_of(each) for each in found if not isinstance(each, landing.Damage)]
-    keep(read == [landing.encode(record) for record in due], f"{len(due)} records due, read: {found}")
+    read = [record_of(each) for each in found if not isinstance(each, rawstore.Damage)]
+    keep(read == [rawstore.encode(record) for record in due], f"{len(due)} records due, read: {found}")
 
 
 def keep(kept: bool, fault: str) -> None:
@@ -151,26 +153,26 @@ def keep(kept: bool, fault: str) -> None:
 def unchecked() -> None:
     """Believes whatever can be decoded."""
 
-    def decode(line: bytes) -> landing.Delivery | None:
+    def decode(line: bytes) -> rawstore.Delivery | None:
         with suppress(ValueError):
-            return landing._decode(b"{" + line[landing._PAYLOAD_AT :])
+            return record._decode(b"{" + line[record._PAYLOAD_AT :])
         return None
 
-    reader: Any = landing
+    reader: Any = read
     reader.decode = decode
 
 
 def trusting() -> None:
     """Takes every frame for a sound one."""
-    reader: Any = landing
+    reader: Any = read
     whole = zstandard.ZstdDecompressor().stream_reader
-    reader._frames = lambda data: [(0, whole(data, read_across_frames=True).read())]
+    reader.frames = lambda data: [(0, whole(data, read_across_frames=True).read())]
 
 
 def hasty() -> None:
     """Gives up a damaged line whole, with the records that stand in it."""
-    reader: Any = landing
-    reader._pieces = lambda line: [(0, line)]
+    reader: Any = read
+    reader.pieces = lambda line: [(0, line)]
 
 
 MUTANTS = {"read-without-checksum": unchecked, "trust-every-frame": trusting, "give-up-the-line": hasty}

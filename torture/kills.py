@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from receiver import landing
+from receiver import rawstore
 from torture.clients import audit, crowd, for_a_while, until
 from torture.running import receiver
 from torture.table import Row, Trial
@@ -60,8 +60,8 @@ def kill_during_recoveries(home: Path, times: int, *flags: str, broken: str = ""
 
 def _recover_and_watch(raw: Path, sizes: dict[Path, int], trial: Trial) -> bool:
     """Recover, and see to it that a segment which was closed once stays as it is; whether there are enough."""
-    landing.recover(raw)
-    for path in landing.closed(raw).values():
+    rawstore.recover(raw)
+    for path in rawstore.closed(raw).values():
         size = path.stat().st_size
         trial.expect(sizes.setdefault(path, size) == size, "a closed segment still grew")
     return len(sizes) > 40

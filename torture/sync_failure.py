@@ -7,7 +7,7 @@ what follows must stand in a new segment.
 from pathlib import Path
 from typing import NamedTuple
 
-from receiver import landing
+from receiver import rawstore
 from torture.clients import Client, answers, audit
 from torture.mounts import require
 from torture.running import receiver
@@ -64,7 +64,7 @@ def _fail_once(home: Path, injection: Injection, number: int, broken: str = "") 
     trial.add(audit(client.ledger, running.raw))
     due = ["stored"] * (number - 1) + ["refused"] + ["stored"] * AFTERWARDS
     trial.expect(said == due, f"{injection.name}, call {number}: the failed delivery was {said[number - 1]}")
-    sizes = [sum(1 for _ in landing.read(path)) for path in landing.closed(running.raw).values()]
+    sizes = [sum(1 for _ in rawstore.read_segment(path)) for path in rawstore.closed(running.raw).values()]
     due_sizes = [size for size in (number - 1, AFTERWARDS) if size]
     trial.expect(sizes == due_sizes, f"{injection.name}, call {number}: segments hold {sizes}, not {due_sizes}")
     return trial

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from receiver import landing
+from receiver import rawstore
 
 _CHECKLIST = (
     '[{"questionID":"VARCHAR","questionName":"VARCHAR","order":"VARCHAR","answers":[{"answerID":"VARCHAR",'
@@ -75,9 +75,9 @@ def dlt_plain(raw: Path, folder: Path, file_format: str | None = None) -> float:
 
     bodies = (
         msgspec.json.decode(found.delivery.body)
-        for path in landing.closed(raw).values()
-        for found in landing.read(path)
-        if isinstance(found, landing.Landed)
+        for path in rawstore.closed(raw).values()
+        for found in rawstore.read_segment(path)
+        if isinstance(found, rawstore.Landed)
     )
     pipeline = dlt.pipeline(
         "plain",

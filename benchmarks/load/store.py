@@ -2,11 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import date
 from itertools import islice
 from pathlib import Path
 
 from pipelines import sample
-from receiver import landing
+from receiver import rawstore
 
 KEPT = Path("build/bench")
 _CLEAN = {"visit", "redelivery", "update"}
@@ -19,23 +20,23 @@ def bodies(start: int, count: int) -> Iterator[sample.Sent]:
     return islice(clean, start, start + count)
 
 
-def records(start: int, count: int) -> Iterator[landing.Delivery]:
+def records(start: int, count: int) -> Iterator[rawstore.Delivery]:
     """The same as they are landed, with the times at which they come."""
     for number, sent in enumerate(bodies(start, count), start):
         micros = int(sent.at.timestamp()) * 1_000_000 + sent.at.microsecond
         came = sent.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        yield landing.delivery(
-            landing.delivery_id(micros, number * 0x9E3779B97F4A7C15 % _TAILS), came, "bench", sent.body
+        yield rawstore.delivery(
+            rawstore.delivery_id(micros, number * 0x9E3779B97F4A7C15 % _TAILS), came, "bench", sent.body
         )
 
 
 def land(raw: Path, start: int, count: int) -> None:
     """Land deliveries in segments of full size, as a busy receiver would, all on one day."""
-    writer = landing.Landing(raw)
+    writer = rawstore.Landing(raw)
     waiting = records(start, count)
     day = next(records(start, 1)).received_at[:10]
-    while lines := [landing.encode(record) for record in islice(waiting, 1000)]:
-        writer.append(landing.date.fromisoformat(day), lines)
+    while lines := [rawstore.encode(record) for record in islice(waiting, 1000)]:
+        writer.append(date.fromisoformat(day), lines)
     writer.close()
 
 

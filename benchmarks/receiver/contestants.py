@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.receiver import processes, traffic
 from benchmarks.receiver.processes import UnavailableError
-from receiver import landing
+from receiver import rawstore
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -67,9 +67,9 @@ def _landed(folder: Path) -> int:
     """Sound records with an id of their own in closed segments."""
     ids = {
         item.delivery.delivery_id
-        for path in landing.closed(folder / "raw").values()
-        for item in landing.read(path)
-        if isinstance(item, landing.Landed)
+        for path in rawstore.closed(folder / "raw").values()
+        for item in rawstore.read_segment(path)
+        if isinstance(item, rawstore.Landed)
     }
     return len(ids)
 

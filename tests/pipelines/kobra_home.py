@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from pipelines.warehouse import Loaded, Warehouse
-from receiver import landing
+from receiver import rawstore
 
 HERE = Path(__file__).parent
 KOBRA = Path(sys.executable).with_name("kobra")
@@ -31,10 +31,10 @@ class Post(NamedTuple):
     at: datetime = NOON
     source: str = "lender_a"
 
-    def record(self) -> landing.Delivery:
+    def record(self) -> rawstore.Delivery:
         """The delivery as it lands, under an id that sorts by the time of arrival."""
-        return landing.delivery(
-            landing.delivery_id(micros(self.at), next(_tails)), instant(self.at), self.source, self.body
+        return rawstore.delivery(
+            rawstore.delivery_id(micros(self.at), next(_tails)), instant(self.at), self.source, self.body
         )
 
 
@@ -50,13 +50,13 @@ class Home:
         """Land deliveries in one segment for each of their days; answers with the delivery ids."""
         return self.land_records(post_of(post).record() for post in posts)
 
-    def land_records(self, records: Iterable[landing.Delivery]) -> list[str]:
+    def land_records(self, records: Iterable[rawstore.Delivery]) -> list[str]:
         """Land records as they are, in the order given."""
-        writer, ids = landing.Landing(self.raw), []
+        writer, ids = rawstore.Landing(self.raw), []
         lines: dict[str, list[bytes]] = {}
         for record in records:
             ids.append(record.delivery_id)
-            lines.setdefault(record.received_at[:10], []).append(landing.encode(record))
+            lines.setdefault(record.received_at[:10], []).append(rawstore.encode(record))
         for day, those in lines.items():
             writer.append(datetime.fromisoformat(day).date(), those)
         writer.close()
@@ -97,7 +97,7 @@ class Home:
 
     def segments(self) -> list[Path]:
         """The closed segments, in the order in which they were begun."""
-        return sorted(landing.closed(self.raw).values(), key=landing.identity)
+        return sorted(rawstore.closed(self.raw).values(), key=rawstore.identity)
 
 
 def loaded(path: Path, *posts: Post | bytes | dict[str, Any]) -> Home:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kobra_home import Post
 
-from receiver.landing import Delivery
+from receiver.rawstore import Delivery
 
 TABLES = {  # what is compared: query on schema kobra; rows as tuples
     "deliveries": "select delivery_id, source, visit_id, content_hash, outcome from deliveries",

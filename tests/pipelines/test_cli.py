@@ -14,7 +14,7 @@ from kobra_home import KOBRA, Home, Post, encoded, later, loaded, small
 from pipelines import pages
 from pipelines.contract import REJECTS
 from pipelines.reading import Reject, Visit, read_body
-from receiver import landing
+from receiver import rawstore
 
 NOTHING_NEW = """
 import sys
@@ -38,8 +38,8 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def damaged_copy(home: Home, path: Path) -> Home:
     """The same deliveries with one byte of one body flipped."""
     copy = Home(path)
-    found = [item for segment in home.segments() for item in landing.read(segment)]
-    copy.land_records(item.delivery for item in found if isinstance(item, landing.Landed))
+    found = [item for segment in home.segments() for item in rawstore.read_segment(segment)]
+    copy.land_records(item.delivery for item in found if isinstance(item, rawstore.Landed))
     (segment,) = copy.segments()
     content = bytearray(segment.read_bytes())
     content[content.index(b"productID")] ^= 1
@@ -173,7 +173,7 @@ def test_verify_of_a_sound_store_exits_0(settled: Home) -> None:
 def test_segments_of_past_days_are_compressed_by_the_run_and_stay_the_same_segments(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.land(Post(encoded(small("1"))), Post(encoded(small("2")), datetime.now(UTC)))
-    (old, today) = (landing.identity(path) for path in home.segments())
+    (old, today) = (rawstore.identity(path) for path in home.segments())
     home.run()
     assert [path.name for path in home.segments()] == [f"{old}.jsonl.zst", f"{today}.jsonl"]
     assert home.run().deliveries == 0
@@ -205,7 +205,7 @@ def test_a_loader_that_waits_for_writers_who_are_gone_is_caught(
 ) -> None:
     home = Home(tmp_path)
     leave_half_open(home)
-    monkeypatch.setattr(landing, "recover", lambda _: [])
+    monkeypatch.setattr(rawstore, "recover", lambda _: [])
     home.run()
     assert home.values("select visit_id from visits") == []
 
@@ -248,7 +248,7 @@ def test_sending_a_sample_without_a_key_exits_2(home: Home) -> None:
 # ---------------------------------------------------------------- rejects that a fix made readable
 
 
-def read_none_of_them(delivery: landing.Delivery) -> Visit | Reject:
+def read_none_of_them(delivery: rawstore.Delivery) -> Visit | Reject:
     """A reader with a fault: it cannot read what says `difícil`."""
     return Reject("too_deep", "Not understood yet.") if "difícil" in delivery.body else read_body(delivery)
 

@@ -285,8 +285,8 @@ def test_files_of_a_run_that_is_under_way_are_no_leftovers(home: Home, leave: Ca
 
 def test_a_segment_that_is_being_written_is_no_leftover(home: Home) -> None:
     code = (
-        "import sys; from datetime import date; from pathlib import Path; from receiver import landing;"
-        "writer = landing.Landing(Path(sys.argv[1])); writer.append(date(2026, 3, 1), [b'x']); print(flush=True);"
+        "import sys; from datetime import date; from pathlib import Path; from receiver import rawstore;"
+        "writer = rawstore.Landing(Path(sys.argv[1])); writer.append(date(2026, 3, 1), [b'x']); print(flush=True);"
         "sys.stdin.read()"
     )
     command = [sys.executable, "-c", f"import os; os.umask(0o077); {code}", str(home.raw)]

@@ -11,7 +11,7 @@ from kobra_home import Home, encoded, example, loaded
 from pipelines import pages, readers
 from pipelines.contract import FIELDS, Field, Type
 from pipelines.reading import Reject, Visit, read_body
-from receiver.landing import Delivery
+from receiver.rawstore import Delivery
 
 NESTED = json.loads("[" * 200 + "]" * 200)
 FORMS: dict[str, Any] = {

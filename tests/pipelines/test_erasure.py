@@ -22,7 +22,7 @@ from pipelines import retention
 from pipelines.export import earlier
 from pipelines.forgotten import Forgotten
 from pipelines.sample import deliveries
-from receiver import landing
+from receiver import rawstore
 
 ACCOUNT, PHONE, MAIL = "0070071742", "+52 (55) 1234-0099", "Zoraida@Canaria.example"
 WHO = ("--source", "lender_a", "--account", ACCOUNT, "--phone", "525512340099", "--email", "zoraida@canaria.EXAMPLE")
@@ -92,11 +92,11 @@ class Both:
             self.home.land_records(record for record, _ in records[part::3])
             self.never.land_records(record for record, is_theirs in records[part::3] if not is_theirs)
 
-    def kept(self) -> list[landing.Delivery]:
+    def kept(self) -> list[rawstore.Delivery]:
         """What the raw store holds, in order of arrival."""
-        found = [item for path in self.home.segments() for item in landing.read(path)]
+        found = [item for path in self.home.segments() for item in rawstore.read_segment(path)]
         return sorted(
-            (item.delivery for item in found if isinstance(item, landing.Landed)), key=lambda d: d.delivery_id
+            (item.delivery for item in found if isinstance(item, rawstore.Landed)), key=lambda d: d.delivery_id
         )
 
 
@@ -208,7 +208,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Both:
     (exports / ".exporting" / "half.csv").write_text("Zoraida")
     (exports / "wide.product_99.csv").write_text("Zoraida, of a table that is gone")
     (exports / "notes.csv").write_text("of the customer")
-    day = landing.partitions(home.raw)[0]
+    day = rawstore.partitions(home.raw)[0]
     (day / "20260301T120000000000Z.torn").write_bytes(b'{"crc32":"0","body":"Zoraida')
     (day / "20260301T120000000000Z.zst.new").write_bytes(zstandard.compress(b"Zoraida"))
     (home.warehouse.folder / ".spill").mkdir()
@@ -223,7 +223,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Both:
 def test_forget_leaves_no_byte_of_them_and_everything_else_as_if_they_had_never_been(built: Both) -> None:
     done = built.home.kobra(*FORGET)
     assert (done.returncode, done.stderr) == (0, "")
-    touched = sum(verdict.erased > 0 for verdict in landing.verify(built.home.raw))
+    touched = sum(verdict.erased > 0 for verdict in rawstore.verify(built.home.raw))
     assert touched > 3
     assert done.stdout == (
         f"erased: 8 deliveries of 4 visit(s) in {touched} segment(s), 2 file(s) left beside segments;"
@@ -281,16 +281,16 @@ def test_what_stays_keeps_every_byte_and_its_line(both: Both) -> None:
     gone = {record.delivery_id for record in both.theirs}
     for path in both.home.segments():
         for old, new in zip(before[path.name], lines(path), strict=True):
-            record = landing.decode(old)
+            record = rawstore.decode(old)
             if record.delivery_id in gone:
-                stub = landing.decode(new)
-                assert stub == landing.Delivery(
+                stub = rawstore.decode(new)
+                assert stub == rawstore.Delivery(
                     record.delivery_id, record.received_at, record.source, 0, "", erased=True
                 )
             else:
                 assert new == old
-    assert {found.delivery_id for path in both.home.segments() for found in landing.read(path)
-            if isinstance(found, landing.Erased)} == gone  # fmt: skip
+    assert {found.delivery_id for path in both.home.segments() for found in rawstore.read_segment(path)
+            if isinstance(found, rawstore.Erased)} == gone  # fmt: skip
 
 
 @pytest.mark.slow
@@ -299,9 +299,9 @@ def test_the_tables_are_those_of_a_store_that_never_had_them(both: Both) -> None
     assert_forgotten(both)
     lines = {row["delivery_id"]: (row["segment"], row["line"]) for row in both.home.rows("from deliveries")}
     for path in both.home.segments():
-        for found in landing.read(path):
-            if isinstance(found, landing.Landed):
-                assert lines[found.delivery.delivery_id] == (landing.identity(path), found.line)
+        for found in rawstore.read_segment(path):
+            if isinstance(found, rawstore.Landed):
+                assert lines[found.delivery.delivery_id] == (rawstore.identity(path), found.line)
 
 
 @pytest.mark.parametrize("is_compressed", [False, True])
@@ -314,33 +314,33 @@ def test_damage_beside_what_is_erased_is_still_told_and_nothing_else_is_lost(
     home.land_records(records)
     (path,) = home.segments()
     if is_compressed:
-        path = landing.compress(path)
+        path = rawstore.compress_segment(path)
         path.write_bytes(path.read_bytes()[:-20])  # the last frame is cut off
     else:
         text = bytearray(path.read_bytes())
         text[-40] ^= 1
         path.write_bytes(text)
-    before = list(landing.read(path))
+    before = list(rawstore.read_segment(path))
     goes = {
         records[3].delivery_id,
-        [item for item in before if isinstance(item, landing.Landed)][-2].delivery.delivery_id,
+        [item for item in before if isinstance(item, rawstore.Landed)][-2].delivery.delivery_id,
     }
-    assert landing.erase(path, lambda delivery: delivery.delivery_id in goes) == 2
-    after = list(landing.read(path))
-    kept = [item for item in before if isinstance(item, landing.Landed) and item.delivery.delivery_id not in goes]
-    assert [item.delivery for item in after if isinstance(item, landing.Landed)] == [item.delivery for item in kept]
-    assert [item.line for item in after if isinstance(item, landing.Landed)] == [item.line for item in kept]
-    assert sum(isinstance(item, landing.Damage) for item in before) == 1
-    assert sum(isinstance(item, landing.Damage) for item in after) == 1
-    assert sum(isinstance(item, landing.Erased) for item in after) == 2
-    assert landing.erase(path, lambda delivery: delivery.delivery_id in goes) == 0
-    assert landing.remove_leftovers(home.raw) == 0
+    assert rawstore.erase_records(path, lambda delivery: delivery.delivery_id in goes) == 2
+    after = list(rawstore.read_segment(path))
+    kept = [item for item in before if isinstance(item, rawstore.Landed) and item.delivery.delivery_id not in goes]
+    assert [item.delivery for item in after if isinstance(item, rawstore.Landed)] == [item.delivery for item in kept]
+    assert [item.line for item in after if isinstance(item, rawstore.Landed)] == [item.line for item in kept]
+    assert sum(isinstance(item, rawstore.Damage) for item in before) == 1
+    assert sum(isinstance(item, rawstore.Damage) for item in after) == 1
+    assert sum(isinstance(item, rawstore.Erased) for item in after) == 2
+    assert rawstore.erase_records(path, lambda delivery: delivery.delivery_id in goes) == 0
+    assert rawstore.remove_leftovers(home.raw) == 0
 
 
 @pytest.mark.slow
 def test_a_segment_that_stands_there_twice_is_erased_in_both_forms(both: Both) -> None:
-    path = next(path for path in both.home.segments() if path.name.endswith(landing.COMPRESSED))
-    path.with_name(landing.identity(path) + landing.CLOSED).write_bytes(list(contents(path))[1])
+    path = next(path for path in both.home.segments() if path.name.endswith(rawstore.COMPRESSED))
+    path.with_name(rawstore.identity(path) + rawstore.CLOSED).write_bytes(list(contents(path))[1])
     assert run(both.home, *FORGET) == 0
     assert_forgotten(both)
 
@@ -349,11 +349,11 @@ def test_a_segment_that_stands_there_twice_is_erased_in_both_forms(both: Both) -
 def test_a_torn_tail_of_a_receiver_that_died_goes_and_its_whole_records_are_read(both: Both) -> None:
     day = both.home.segments()[-1].parent
     their, other = both.theirs[-1], Post(encoded(small("late")), TOMORROW).record()
-    whole = landing.encode(their) + landing.encode(other)
-    (day / f"{TOMORROW:%Y%m%dT%H%M%S}999999Z.jsonl.open").write_bytes(whole + landing.encode(their)[:-30])
+    whole = rawstore.encode(their) + rawstore.encode(other)
+    (day / f"{TOMORROW:%Y%m%dT%H%M%S}999999Z.jsonl.open").write_bytes(whole + rawstore.encode(their)[:-30])
     assert run(both.home, *FORGET) == 0
     assert traces(both.home) == []
-    assert not list(both.home.raw.glob(f"*/*{landing.TORN}"))
+    assert not list(both.home.raw.glob(f"*/*{rawstore.TORN}"))
     assert "late" in both.home.visits()
 
 
@@ -432,11 +432,11 @@ def test_visits_whose_raw_segments_are_gone_are_known_by_their_current_version(b
 # ---------------------------------------------------------------- cut short
 
 
-SYNCS = [("receiver.landing", "sync_folder", number) for number in range(2, 22)]
+SYNCS = [("receiver.rawstore.disk", "sync_folder", number) for number in range(2, 22)]
 MOMENTS = [
     ("pipelines.forgotten", "Forgotten.add", 1),
-    ("receiver.landing", "erase", 1),
-    ("receiver.landing", "_write_new", 6),
+    ("receiver.rawstore", "erase_records", 1),
+    ("receiver.rawstore.disk", "write_new", 6),
     ("pipelines.forgotten", "Forgotten._sweep", 1),
     ("pipelines.forgotten", "Forgotten._remove", 1),
     ("pipelines.forgotten", "Forgotten.erase", 1),
@@ -455,11 +455,11 @@ MOMENTS = [
 @pytest.mark.slow
 def test_killed_anywhere_another_run_or_another_forget_finishes_it(both: Both, moment: tuple[str, str, int]) -> None:
     assert both.home.kobra("export", "kobra.visits", "--format", "csv").returncode == 0
-    names = sorted(map(landing.identity, both.home.segments()))
+    names = sorted(map(rawstore.identity, both.home.segments()))
     assert run(both.home, *FORGET, dies_after=moment) == DIED
-    assert sorted(map(landing.identity, both.home.segments())) == names
+    assert sorted(map(rawstore.identity, both.home.segments())) == names
     assert {record.delivery_id for record in both.kept()} >= {record.delivery_id for record in both.others}
-    assert sum(len(verdict.damage) for verdict in landing.verify(both.home.raw)) == 0
+    assert sum(len(verdict.damage) for verdict in rawstore.verify(both.home.raw)) == 0
     is_known = bool(Forgotten(both.home.path))
     again = Home(both.home.path.with_name("again"))
     shutil.copytree(both.home.path, again.path)
@@ -532,7 +532,7 @@ def test_rejected_and_damaged_records_with_the_id_are_counted_and_erased_on_dema
     broken = b'{"externalID": ' + ACCOUNT.encode() + b', "client": "Zoraida"'
     both.home.land(Post(broken, TOMORROW), Post(broken.replace(ACCOUNT.encode(), ACCOUNT.encode() + b"1"), TOMORROW))
     damaged = both.home.segments()[-1].with_name("20990101T000000000000Z.jsonl")
-    damaged.write_bytes(landing.encode(both.theirs[0]).replace(b"ZORAIDA", b"zoraida"))
+    damaged.write_bytes(rawstore.encode(both.theirs[0]).replace(b"ZORAIDA", b"zoraida"))
     assert run(both.home, "run") == 0
     log = both.home.path / "run.log"
     assert run(both.home, *FORGET) == 0
@@ -688,7 +688,7 @@ def test_personal_data_is_blanked_when_it_is_old_and_stays_so_and_the_figures_st
     done = aged.kobra("retain", "--raw-days", "30")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("2 raw partition(s) older than 30 days removed\n")
-    assert [path.name for path in landing.partitions(aged.raw)] == [f"received_date={TOMORROW:%Y-%m-%d}"]
+    assert [path.name for path in rawstore.partitions(aged.raw)] == [f"received_date={TOMORROW:%Y-%m-%d}"]
     assert differences(everything(aged.warehouse.published), tables) == {}
     assert (
         aged.kobra("retain", "--raw-days", "20").returncode == 2
@@ -703,12 +703,12 @@ def test_raw_partitions_with_anything_that_is_not_loaded_or_still_written_stay(t
     )
     assert run(home, "run") == 0
     home.land(Post(encoded(small("d")), later(days=1)))
-    open_one = landing.Landing(home.raw)
-    open_one.append(later(days=2).date(), [landing.encode(Post(encoded(small("e")), later(days=2)).record())])
+    open_one = rawstore.Landing(home.raw)
+    open_one.append(later(days=2).date(), [rawstore.encode(Post(encoded(small("e")), later(days=2)).record())])
     with home.warehouse.lock():
         taken = home.warehouse.taken()
     assert retention.remove_partitions(home.raw, 30, taken) == ["2026-03-01"]
-    assert len(landing.partitions(home.raw)) == 3
+    assert len(rawstore.partitions(home.raw)) == 3
     open_one.close()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kobra_home import EXAMPLE_BODY, NOON, Home, Post, loaded
 
-from receiver import landing
+from receiver import rawstore
 
 FALSE = {"value": "false", "value_bool": False, "parse_ok": True}
 NOTHING = {"value": None, "value_bool": None, "parse_ok": None}
@@ -106,7 +106,7 @@ def test_it_has_neither_phones_nor_emails_nor_rejects(kobra: Home) -> None:
 def test_its_delivery_segment_and_version_are_accounted_for(kobra: Home) -> None:
     (visit,) = kobra.rows("from visits")
     (segment,) = kobra.segments()
-    name = landing.identity(segment)
+    name = rawstore.identity(segment)
     known = {"source": "lender_a", "visit_id": "9A1190V5974", "content_hash": visit["content_hash"]}
     assert kobra.rows("from deliveries") == [
         {

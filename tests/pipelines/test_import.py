@@ -11,7 +11,7 @@ import zstandard
 from kobra_home import Home, Post, encoded, instant, later, small
 
 from pipelines.history import Imported, bring_in
-from receiver import landing
+from receiver import rawstore
 
 VISITS = [small(f"v{n}", comment="¿Ñandú? / 👍") for n in range(3)]
 BODIES = [encoded(visit) for visit in VISITS]
@@ -27,7 +27,7 @@ def ndjson(*values: Any) -> bytes:
 
 
 ENVELOPES = [envelope(instant(at), body.decode()) for at, body in zip(RECEIVED, BODIES, strict=True)]
-RECORDS = b"".join(landing.encode(Post(body, at).record()) for at, body in zip(RECEIVED, BODIES, strict=True))
+RECORDS = b"".join(rawstore.encode(Post(body, at).record()) for at, body in zip(RECEIVED, BODIES, strict=True))
 # Files that all hold the same three deliveries; the first group says when they came.
 DATED: dict[str, bytes] = {
     "envelopes.ndjson": ndjson(*ENVELOPES),
@@ -71,9 +71,9 @@ def bring(home: Home, tmp_path: Path) -> Bring:
     return bring
 
 
-def landed(home: Home) -> list[landing.Delivery]:
-    found = [item for path in home.segments() for item in landing.read(path)]
-    return sorted((item.delivery for item in found if isinstance(item, landing.Landed)), key=lambda each: each.body)
+def landed(home: Home) -> list[rawstore.Delivery]:
+    found = [item for path in home.segments() for item in rawstore.read_segment(path)]
+    return sorted((item.delivery for item in found if isinstance(item, rawstore.Landed)), key=lambda each: each.body)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -87,7 +87,7 @@ def test_a_file_of_this_kind_lands_byte_for_byte(home: Home, bring: Bring, name:
 def test_a_dated_delivery_lands_in_its_own_day_under_its_own_time(home: Home, bring: Bring, name: str) -> None:
     bring(name, DATED[name], None)
     assert [each.received_at for each in landed(home)] == [instant(at) for at in RECEIVED]
-    assert [folder.name for folder in landing.partitions(home.raw)] == [
+    assert [folder.name for folder in rawstore.partitions(home.raw)] == [
         "received_date=2026-02-27", "received_date=2026-02-28", "received_date=2026-03-01",
     ]  # fmt: skip
     ids = [each.delivery_id for each in landed(home)]
@@ -129,8 +129,8 @@ def test_what_the_receiver_landed_itself_does_not_land_again(home: Home, bring: 
 
 
 def test_what_a_receiver_is_still_writing_does_not_land_again(home: Home, bring: Bring) -> None:
-    writer = landing.Landing(home.raw)
-    writer.append(RECEIVED[0].date(), [landing.encode(Post(BODIES[0], RECEIVED[0]).record())])
+    writer = rawstore.Landing(home.raw)
+    writer.append(RECEIVED[0].date(), [rawstore.encode(Post(BODIES[0], RECEIVED[0]).record())])
     assert bring("envelopes.ndjson", DATED["envelopes.ndjson"]) == (3, 2, 1)
     writer.close()
 
@@ -152,12 +152,12 @@ def test_an_instant_without_a_zone_is_utc_and_one_with_an_offset_is_converted(
     bring("one.ndjson", ndjson(envelope(sent, BODIES[0].decode())))
     (delivery,) = landed(home)
     (segment,) = home.segments()
-    assert (delivery.received_at, str(landing.received_date(segment))) == (lands, day)
+    assert (delivery.received_at, str(rawstore.received_date(segment))) == (lands, day)
 
 
 def test_a_body_that_is_not_utf8_comes_through_records_unchanged(home: Home, bring: Bring) -> None:
     body = '{"visitID":"Ñ"}'.encode("latin-1")
-    assert bring("records.jsonl", landing.encode(Post(body).record())).landed == 1
+    assert bring("records.jsonl", rawstore.encode(Post(body).record())).landed == 1
     assert landed(home)[0].exact_body() == body
 
 

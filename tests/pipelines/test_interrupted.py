@@ -18,7 +18,7 @@ from interruptions import DIED, Plan, finish, start
 from kobra_home import Home, Post, encoded, later, small
 
 from pipelines.sample import deliveries
-from receiver import landing
+from receiver import rawstore
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "8"))  # 60 for a long look
 SEGMENTS, DELIVERIES = 3, 200
@@ -130,7 +130,7 @@ def test_killed_between_the_commits_of_two_tables_then_run_is_as_if_nothing_had_
         ("pipelines.flatten", "stage", 2),
         ("pipelines.warehouse", "_Loads.load", 2),
         ("pipelines.warehouse", "_sync", 1),
-        ("receiver.landing", "compress", 1),
+        ("receiver.rawstore", "compress_segment", 1),
     ],
     ids=lambda moment: moment[1],
 )
@@ -194,7 +194,7 @@ def lock_nobody_out() -> None:
     """A loader that takes nobody's word for it that somebody is at work."""
     from pipelines.warehouse import Warehouse  # noqa: PLC0415
 
-    Warehouse.lock = lambda self: nullcontext(landing.make_folder(self.folder))
+    Warehouse.lock = lambda self: nullcontext(rawstore.make_folder(self.folder))
 
 
 def test_loaders_that_do_not_lock_each_other_out_are_caught(home: Home) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 
 from pipelines import flatten, pages, readers, warehouse
-from receiver import landing
+from receiver import rawstore
 
 EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None
 """Streams, each of seven histories on average: 300 for a long look."""
@@ -30,7 +30,7 @@ optional = st.sampled_from([None, True, False])
 class Batch(NamedTuple):
     """Segments that one load finds waiting."""
 
-    segments: list[list[landing.Delivery]]
+    segments: list[list[rawstore.Delivery]]
 
 
 @st.composite
@@ -88,7 +88,7 @@ def batches(draw: st.DrawFn) -> list[Batch]:
     ]
     tails = draw(st.permutations(range(len(posts))))
     records = [
-        landing.delivery(landing.delivery_id(micros(post.at), tail), instant(post.at), post.source, post.body)
+        rawstore.delivery(rawstore.delivery_id(micros(post.at), tail), instant(post.at), post.source, post.body)
         for post, tail in zip(draw(st.permutations(posts)), tails, strict=True)
     ]
     cuts = sorted(draw(st.lists(st.integers(0, len(records)), max_size=2)))
@@ -134,7 +134,7 @@ def assert_as_defined(batches: list[Batch]) -> None:
             for table in oracle.TABLES:
                 assert rows[table] == expected[table]
             assert home.values("select segment from segments order by all") == [
-                landing.identity(path) for path in home.segments()
+                rawstore.identity(path) for path in home.segments()
             ]
 
 
@@ -156,10 +156,10 @@ def test_a_loader_for_which_the_last_arrival_wins_is_caught(monkeypatch: pytest.
 
 def land_crosswise(home: Home) -> list[list[str]]:
     """Two writers, of which the one that began first ends last; what is loaded after each of them ends."""
-    first, second = landing.Landing(home.raw), landing.Landing(home.raw)
+    first, second = rawstore.Landing(home.raw), rawstore.Landing(home.raw)
     for writer, name in ((first, "a"), (second, "b")):
         record = Post(encoded(small(name))).record()
-        writer.append(NOON.date(), [landing.encode(record)])
+        writer.append(NOON.date(), [rawstore.encode(record)])
     loaded = []
     for writer in (second, first):
         writer.close()
@@ -179,7 +179,7 @@ def test_a_loader_that_remembers_only_the_last_segment_is_caught(
 
     def up_to_the_last(connection: duckdb.DuckDBPyConnection) -> list[str]:
         last = max(honest(connection), default="")
-        return [name for name in landing.closed(tmp_path / "raw") if name <= last]
+        return [name for name in rawstore.closed(tmp_path / "raw") if name <= last]
 
     monkeypatch.setattr(warehouse, "_taken", up_to_the_last)
     assert land_crosswise(Home(tmp_path))[-1] == ["b"]
@@ -201,6 +201,6 @@ def test_pages_are_the_same_wherever_they_are_read(tmp_path: Path, processes: in
     with readers.read_ahead(segments, processes, lambda number, part: lines.update({number: part.num_rows})) as found:
         whole = {page.number: [segment.taken for segment in page.segments] for page in found}
     assert Counter(each.segment for taken in whole.values() for each in taken) == Counter(
-        landing.identity(path) for path in segments
+        rawstore.identity(path) for path in segments
     )
     assert lines == {number: sum(each.lines for each in taken) for number, taken in whole.items()}

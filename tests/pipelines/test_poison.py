@@ -12,7 +12,7 @@ from pipelines import pages, readers
 from pipelines.contract import REJECTS
 from pipelines.mess import POISON, spoiled
 from pipelines.reading import Visit, read_body
-from receiver.landing import Delivery
+from receiver.rawstore import Delivery
 
 GOOD_EACH = 1000  # among which each kind of poison comes once
 NAME = "SECRETISIMA"  # stands in every body below; nothing of a body may turn up in a reject

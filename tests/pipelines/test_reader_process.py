@@ -14,7 +14,7 @@ from kobra_home import KOBRA, Home, Post, encoded, later, small
 
 from pipelines import pages, readers
 from pipelines.warehouse import UnfinishedError
-from receiver import landing
+from receiver import rawstore
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_what_was_sent_is_received(several: Home) -> None:
     parts = received(sent(several), 2)
     assert sum(part.num_rows for part in parts if isinstance(part, pa.Table)) == 40
     taken = [(part.taken.segment, part.taken.lines) for part in parts if isinstance(part, pages.Segment)]
-    assert taken == [(landing.identity(path), 20) for path in several.segments()]
+    assert taken == [(rawstore.identity(path), 20) for path in several.segments()]
 
 
 def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(several: Home) -> None:

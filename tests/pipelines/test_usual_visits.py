@@ -12,7 +12,7 @@ from kobra_home import encoded, example
 from pipelines import reading
 from pipelines.contract import ANSWER, ANSWERS, CHECKLIST, QUESTION, TOP_LEVEL
 from pipelines.sample import deliveries
-from receiver import landing
+from receiver import rawstore
 
 NUMBERS = ("0", "-0", "7", "1500.50", "1e3", "-0.0", "110105499609.0", "18446744073709551617", "1e400", "9" * 40)
 NUMBER = "a number stands here: "
@@ -50,7 +50,7 @@ def body(payload: object) -> bytes:
 
 
 def both_ways(sent: bytes) -> tuple[object, object]:
-    delivery = landing.delivery("id", "at", "source", sent)
+    delivery = rawstore.delivery("id", "at", "source", sent)
     return reading.read_body(delivery), reading._read_unusual(delivery)
 
 
@@ -80,7 +80,7 @@ def test_of_a_key_that_comes_twice_the_last_counts_both_ways(field: str) -> None
 def test_the_sample_reads_the_same_both_ways_and_mostly_on_the_short_cut() -> None:
     cut = 0
     for sent in islice(deliveries(2000, seed=9), 2000):
-        delivery = landing.delivery("id", "at", "source", sent.body)
+        delivery = rawstore.delivery("id", "at", "source", sent.body)
         if delivery.body_encoding or sent.body.count(b"[" * 100) or sent.body.count(b'{"a":' * 100):
             continue
         short, long = both_ways(sent.body)

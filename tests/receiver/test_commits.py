@@ -8,10 +8,10 @@ from threading import Event
 
 import pytest
 
-from receiver import landing
+from receiver import rawstore
 from receiver.commits import Commits
-from receiver.landing import Landing
 from receiver.metrics import Metrics
+from receiver.rawstore import Landing
 
 
 class Watched(Landing):
@@ -32,8 +32,8 @@ class Watched(Landing):
         super().append(day, lines)
 
 
-def delivery(received_at: str = "2026-05-04T12:00:00.000000Z") -> landing.Delivery:
-    return landing.delivery("0" * 36, received_at, "lender_a", b"{}")
+def delivery(received_at: str = "2026-05-04T12:00:00.000000Z") -> rawstore.Delivery:
+    return rawstore.delivery("0" * 36, received_at, "lender_a", b"{}")
 
 
 def run(raw: Path, scene: Callable[[Commits, Watched], Awaitable[None]]) -> Watched:
@@ -50,7 +50,7 @@ def run(raw: Path, scene: Callable[[Commits, Watched], Awaitable[None]]) -> Watc
     return watched
 
 
-def land(commits: Commits, record: landing.Delivery) -> asyncio.Future[bool]:
+def land(commits: Commits, record: rawstore.Delivery) -> asyncio.Future[bool]:
     """What the commits say about a delivery, when they do."""
     said: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     commits.land(record, "stored", said.set_result)
@@ -77,7 +77,7 @@ def test_a_batch_across_midnight_lands_in_both_days(tmp_path: Path) -> None:
         await asyncio.gather(*(land(commits, delivery(time)) for time in times))
 
     assert run(tmp_path, scene).batches == [(date(2026, 5, 4), 1), (date(2026, 5, 5), 1)]
-    assert len(landing.closed(tmp_path)) == 2
+    assert len(rawstore.closed(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("error", [OSError(5, "EIO"), ValueError("a fault of ours")])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import RECEIVER_KEY, RunningReceiver
 
-from receiver import keys, landing
+from receiver import keys, rawstore
 from receiver.keys import Keyring
 from receiver.settings import Settings, SettingsError
 
@@ -211,22 +211,22 @@ def test_the_receiver_knows_nobody() -> None:
 
 
 def test_settings_and_the_store_load_without_the_web() -> None:
-    code = "import receiver.settings, receiver.landing, sys; print(*sys.modules)"
+    code = "import receiver.settings, receiver.rawstore, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"fastapi", "uvicorn", "prometheus_client"} & set(done.stdout.split())
 
 
 def test_only_settings_reads_the_environment_and_only_at_the_edges() -> None:
     allowed = {"__main__.py", "server.py"}  # which hand os.environ to Settings
-    for module in Path(landing.__file__).parent.glob("*.py"):
+    for module in Path(keys.__file__).parent.rglob("*.py"):
         names = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
         assert module.name in allowed or not names & {"environ", "getenv"}, module
 
 
 def test_ids_and_order_survive_a_clock_that_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([5_000_000_000, 5_000_001_000, 1_000_000_000, 1_000_000_000, 9_000_000_000])
-    monkeypatch.setattr(landing, "time_ns", lambda: next(clock) * 1000)
-    stamps = landing.Stamps()
+    monkeypatch.setattr("receiver.rawstore.record.time_ns", lambda: next(clock) * 1000)
+    stamps = rawstore.Stamps()
     ids, times = zip(*(stamps.next() for _ in range(5)), strict=True)
     assert list(ids) == sorted(set(ids))
     assert times[2] < times[0]
