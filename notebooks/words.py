@@ -34,10 +34,14 @@ _WORDS: dict[str, tuple[str, str]] = {
     # reasons for which a delivery is rejected
     "empty": ("Empty", "Vacía"),
     "not_utf8": ("Not UTF-8", "No es UTF-8"),
+    "packed": ("Compressed, and cannot be unpacked", "Comprimida, y no se puede descomprimir"),
     "not_json": ("Not JSON", "No es JSON"),
+    "not_json_number": ("NaN or Infinity in it", "Contiene NaN o Infinity"),
     "not_an_object": ("Not a JSON object", "No es un objeto JSON"),
     "too_deep": ("Nested too deep", "Anidada en exceso"),
+    "too_many_keys": ("Too many keys", "Demasiadas claves"),
     "no_visit_id": ("Without visitID", "Sin visitID"),
+    "crashed_reader": ("A reader died of it", "Un lector murió al leerla"),
     # the frame
     "title": ("Kobra visits", "Visitas Kobra"),
     "published": ("Published {at} UTC, as of {day}", "Publicado {at} UTC, al {day}"),

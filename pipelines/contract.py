@@ -6,6 +6,8 @@ Columns of schema `kobra`, the reading SQL, the data dictionary and the tests de
 from enum import StrEnum
 from typing import NamedTuple
 
+from receiver import json_check
+
 PAGE = "Kobra's webhook page"
 EXAMPLE = "the example on Kobra's page"
 OURS = "kobra-visits"
@@ -210,11 +212,7 @@ TABLES = {
     )
 }  # fmt: skip
 
-REJECTS = {
-    "empty": "The body is empty.",
-    "not_utf8": "The body is not UTF-8.",
-    "not_json": "The body is not JSON.",
-    "not_an_object": "The body is JSON, but not an object.",
-    "too_deep": "The JSON is nested deeper than can be read.",
-    "no_visit_id": "visitID is missing or blank.",
+REJECTS = json_check.REASONS | {
+    "no_visit_id": "visitID is missing, blank or neither text nor a whole number.",
+    "crashed_reader": "A process that read the delivery died: kobra load --retry-rejects reads it again.",
 }

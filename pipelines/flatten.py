@@ -1,12 +1,11 @@
-"""From landed deliveries to the rows of every table, in bulk: DuckDB SQL over one page at a time.
+"""From landed deliveries to the rows of every table, in bulk: DuckDB SQL over one batch at a time.
 
-Two in-memory databases are attached to the warehouse's connection. Deliveries are parsed into the `inbox`, a page
-ahead. `page` is the page whose turn it is: `landed` are its deliveries, `parsed` the contents in them. The SQL
-below makes of these, and of what the warehouse knows already about the same visits, one table or view `page.<name>`
-for every table of schema `kobra`: the rows to write.
+Two in-memory databases are attached to the warehouse's connection: `inbox` has the reading rules, and `page` the
+deliveries of one batch, as `landed`, and the contents in them, as `parsed`. The SQL below makes of these, and of what
+the warehouse knows already about the same visits, one table or view `page.<name>` for every table of schema `kobra`:
+the rows to write.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines import arrow, meta, rules, transaction
+from pipelines.batches import texts
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -29,7 +29,6 @@ from pipelines.contract import (
     Field,
     Table,
 )
-from pipelines.pages import AHEAD, LINES, texts
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -359,73 +358,49 @@ def make_tables(connection: "DuckDBPyConnection") -> None:
 
 
 @contextmanager
-def inbox(connection: "DuckDBPyConnection", *, alone: bool) -> Iterator[None]:
-    """Where pages wait, beside the warehouse that the connection has open. `alone`: no other process reads them."""
-    # Else one processor is left to them, and a thread of DuckDB's own would keep the one that waits for it busy.
-    threads = (os.cpu_count() or 1) - (0 if alone else 1)
+def inbox(connection: "DuckDBPyConnection") -> Iterator[None]:
+    """The reading rules, beside the warehouse that the connection has open."""
     # No checkpoint but those that are asked for: one of DuckDB's own would compress what is here only for a moment.
-    connection.execute(f"set threads = {max(1, threads)}; set checkpoint_threshold = '1 TB'")
-    connection.execute("attach ':memory:' as inbox")
+    connection.execute("set checkpoint_threshold = '1 TB'; attach ':memory:' as inbox")
     try:
         connection.execute(rules.macros("inbox") + _ZONES)
-        for table, rows in (("landed", _LAND), ("parsed", _PARSE)):
-            arrow.execute(connection, f"create table inbox.{table} as {rows}", pa.Table.from_batches([], LINES))
-        for number in range(AHEAD):
-            _begin(connection, number)
         yield
     finally:
-        connection.execute("detach inbox; reset checkpoint_threshold; reset threads")
+        connection.execute("detach inbox; reset checkpoint_threshold")
 
 
-def _begin(connection: "DuckDBPyConnection", number: int) -> None:
-    for table in ("landed", "parsed"):
-        connection.execute(f"create table inbox.{table}_{number} as from inbox.{table}")
+@contextmanager
+def attached(connection: "DuckDBPyConnection", lines: pa.Table, taken: Iterable[str]) -> Iterator[None]:
+    """A batch of deliveries (as batches.LINES). `taken`: segments of completed loads."""
+    connection.execute("attach ':memory:' as page")
+    try:
+        for table, rows in (("landed", _LAND), ("parsed", _PARSE)):
+            arrow.execute(connection, f"create table page.{table} as {rows}", lines)
+        _keep_one_each(connection)
+        arrow.execute(connection, "create table page.taken as from lines", pa.table({"segment": texts(taken)}))
+        yield
+    finally:
+        connection.execute("detach page")
 
 
-def receive(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
-    """Add deliveries (as pages.LINES) to the page of this number, whose turn need not be yet. For any thread."""
-    with connection.cursor() as receiving:
-        receiving.execute("set timezone = 'UTC'")
-        arrow.execute(receiving, f"insert into inbox.landed_{number} {_LAND}", lines)
-        arrow.execute(receiving, f"insert into inbox.parsed_{number} {_PARSE}", lines)
+def receive_again(connection: "DuckDBPyConnection", lines: pa.Table) -> None:
+    """Add the contents of deliveries of earlier batches that are current after all."""
+    arrow.execute(connection, f"insert into page.parsed {_PARSE}", lines)
+    _keep_one_each(connection)
 
 
-def receive_again(connection: "DuckDBPyConnection", number: int, lines: pa.Table) -> None:
-    """Add the contents of deliveries of earlier pages that are current after all."""
-    arrow.execute(connection, f"insert into inbox.parsed_{number} {_PARSE}", lines)
-    _keep_one_each(connection, number)
-
-
-def _keep_one_each(connection: "DuckDBPyConnection", number: int) -> None:
+def _keep_one_each(connection: "DuckDBPyConnection") -> None:
     """Keep one row a delivery, which comes twice when there is a copy of a segment, and one row a content."""
-    for name, key, first in (
-        ("landed", "delivery_id", "(segment, line)"),
-        ("parsed", "(source, visit_id, content_hash)", "rowid"),
+    for table, key, first in (
+        ("page.landed", "delivery_id", "(segment, line)"),
+        ("page.parsed", "(source, visit_id, content_hash)", "rowid"),
     ):
-        table = f"inbox.{name}_{number}"
         connection.execute(f"""
             delete from {table} using (
                 select {key} as twice, arg_min(rowid, {first}) as kept from {table} group by all having count(*) > 1
             )
             where {key} = twice and {table}.rowid <> kept
         """)
-
-
-@contextmanager
-def attached(connection: "DuckDBPyConnection", number: int, taken: Iterable[str]) -> Iterator[None]:
-    """The page whose turn it is, out of the inbox. `taken`: segments of completed loads."""
-    connection.execute("attach ':memory:' as page")
-    try:
-        _keep_one_each(connection, number)
-        arrow.execute(connection, "create table page.taken as from lines", pa.table({"segment": texts(taken)}))
-        for table in ("landed", "parsed"):
-            connection.execute(f"create view page.{table} as from inbox.{table}_{number}")
-        yield
-    finally:
-        connection.execute("detach page")
-        for table in ("landed", "parsed"):
-            connection.execute(f"drop table inbox.{table}_{number}")
-        _begin(connection, number + AHEAD)
 
 
 def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[str, str]]:

@@ -1,20 +1,31 @@
 """Read landed bodies: what is a visit, what is not and why, and which deliveries say the same.
 
-Nothing here raises for a body, whatever it holds.
+Nothing here raises for a body, whatever it holds, and every step takes time linear in its length.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pipelines.contract import ANSWER, ANSWERS, CHECKLIST, EMAILS, NUMERIC_IDS, PHONES, QUESTION, TOP_LEVEL, VISIT_ID
+from pipelines.contract import (
+    ANSWER,
+    ANSWERS,
+    CHECKLIST,
+    EMAILS,
+    NUMERIC_IDS,
+    PHONES,
+    QUESTION,
+    REJECTS,
+    TOP_LEVEL,
+    VISIT_ID,
+)
+from receiver import json_check
 from receiver.rawstore import Delivery
 
 
@@ -24,8 +35,9 @@ def _as_sent(number: str) -> msgspec.Raw:
 
 
 _parse = msgspec.json.Decoder(float_hook=_as_sent).decode
-_canonical = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder().encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_INTEGER = 18  # digits that a 64-bit integer has room for
 _LONGEST_ID = 40
 _POSITION = re.compile("[0-9]{1,18}").fullmatch
 
@@ -47,6 +59,7 @@ _USUAL = _shape(
     | dict.fromkeys(NUMERIC_IDS, _PLAIN)
     | {CHECKLIST: list[_QUESTION] | None, PHONES: list[object] | None, EMAILS: list[object] | None},  # type: ignore[valid-type]
 )
+_USUAL_FIELDS = tuple(sorted(TOP_LEVEL - {CHECKLIST}))  # which may hold anything
 _parse_usual = msgspec.json.Decoder(_USUAL, float_hook=_as_sent).decode
 
 
@@ -66,51 +79,60 @@ class Reject(NamedTuple):
     detail: str
 
 
-_NO_VISIT_ID = Reject("no_visit_id", "visitID is missing, blank or neither text nor a whole number.")
+_NO_VISIT_ID = Reject("no_visit_id", REJECTS["no_visit_id"])
 
 
 def read_body(delivery: Delivery) -> Visit | Reject:
     """The visit that a delivery brings, or why it brings none."""
     try:
-        return _read(delivery)
-    except RecursionError:
-        return Reject("too_deep", "The JSON is nested deeper than can be read.")
+        return _read(json_check.text_of(delivery.exact_body()) if delivery.body_encoding else delivery.body)
+    except json_check.UnreadableError as why:
+        return Reject(str(why), REJECTS[str(why)])
 
 
-def _read(delivery: Delivery) -> Visit | Reject:
-    if delivery.body_encoding:
-        return Reject("not_utf8", "The body is not UTF-8 text.")
+def _read(text: str) -> Visit | Reject:
+    json_check.check_depth(text)
     try:
-        usual = _parse_usual(delivery.body)
-    except msgspec.DecodeError:
-        return _read_unusual(delivery)
+        usual = _parse_usual(text)
+    except (msgspec.DecodeError, RecursionError):
+        return _read_unusual(text)
+    json_check.check_keys(text)
     visit_id = _visit_id(getattr(usual, name) for name in VISIT_ID)
     if visit_id is None:
         return _NO_VISIT_ID
-    body = _canonical(usual)
+    for name in _USUAL_FIELDS:
+        if type(value := getattr(usual, name)) in (dict, list):
+            setattr(usual, name, _in_order(value))
+    body = _encode(usual)
     return Visit(visit_id, _content_hash(body), body, None)
 
 
-def _read_unusual(delivery: Delivery) -> Visit | Reject:
-    try:
-        payload = _parse(delivery.body)
-    except msgspec.DecodeError:
-        if not delivery.body.strip():
-            return Reject("empty", "The body is empty.")
-        try:
-            payload = _parse_leniently(delivery.body)
-        except ValueError as why:
-            at = f" at character {why.pos}" if isinstance(why, json.JSONDecodeError) else ""
-            return Reject("not_json", f"The body is not JSON: it breaks off or goes wrong{at}.")
-    if type(payload) is not dict:
-        return Reject("not_an_object", "The body is JSON, but not an object.")
+def _read_unusual(text: str) -> Visit | Reject:
+    json_check.check(text)
+    payload = _parse_leniently(text)
     visit_id = _visit_id(payload.get(name) for name in VISIT_ID)
     if visit_id is None:
         return _NO_VISIT_ID
-    body = _canonical(payload)
+    payload = _in_order(payload)
+    body = _encode(payload)
     content_hash = _content_hash(body)
     extra = _straighten(payload)
-    return Visit(visit_id, content_hash, _canonical(payload) if extra.changed else body, extra.fields)
+    return Visit(visit_id, content_hash, _encode(payload) if extra.changed else body, extra.fields)
+
+
+def _in_order(value: Any) -> Any:
+    """The same with the keys of every object sorted. The encoder's own sorting is quadratic for some objects, and
+    from some size on ends the process."""
+    if type(value) is dict:
+        ordered = {}
+        for key in sorted(value):
+            ordered[key] = _in_order(value[key])
+        return ordered
+    if type(value) is list:
+        for at, item in enumerate(value):
+            if type(item) in (dict, list):
+                value[at] = _in_order(item)
+    return value
 
 
 def _content_hash(body: bytes) -> str:
@@ -118,19 +140,35 @@ def _content_hash(body: bytes) -> str:
 
 
 def _parse_leniently(text: str) -> Any:
-    """JSON that a strict parser refuses but that has one meaning: a byte order mark, half an emoji.
+    """The payload of a text that `json_check` takes, also one that a strict parser refuses: one with a byte order
+    mark, half an emoji, or an integer of any length.
 
-    Raises ValueError. A lone surrogate becomes U+FFFD, as everywhere else on its way to a screen.
+    A lone surrogate becomes U+FFFD, as everywhere else on its way to a screen.
     """
     text = text.removeprefix("\ufeff")
-    with suppress(msgspec.DecodeError):
+    try:
         return _parse(text)
-    payload = json.loads(text, parse_constant=_refuse)
-    return _parse(_LONE_SURROGATE.sub("\ufffd", json.dumps(payload, ensure_ascii=False)))
+    except msgspec.DecodeError:
+        return _whole(json.loads(text, parse_int=_integer, parse_float=_as_sent))
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+def _whole(value: Any) -> Any:
+    """The same with whole characters alone."""
+    if type(value) is str:
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if type(value) is dict:
+        whole = {}
+        for key, item in value.items():
+            whole[_whole(key)] = _whole(item)
+        return whole
+    if type(value) is list:
+        for at, item in enumerate(value):
+            value[at] = _whole(item)
+    return value
+
+
+def _integer(digits: str) -> Any:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else _as_sent(digits)
 
 
 def _visit_id(values: Iterable[Any]) -> str | None:
@@ -183,7 +221,7 @@ def _straighten(payload: dict[str, Any]) -> _Straightened:
             items = _items(value)
             payload[name] = [value] if items is None else items
             changed = True
-    return _Straightened(changed, _canonical(unknown) if unknown else None)
+    return _Straightened(changed, _encode(unknown) if unknown else None)
 
 
 def _straighten_answers(checklist: Iterable[Any]) -> bool:

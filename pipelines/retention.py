@@ -10,6 +10,7 @@ question later finds no text in visits that are blanked.
 """
 
 import json
+from collections.abc import Container
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -150,13 +151,17 @@ def blank(connection: "DuckDBPyConnection") -> None:
         meta.note_loaded(connection, "temp.to_blank")
 
 
-def remove_partitions(raw: Path, days: int, taken: set[str]) -> list[str]:
+def remove_partitions(raw: Path, days: int, taken: Container[rawstore.Key]) -> list[str]:
     """Remove the raw partitions of days that are no longer kept, whole; those of which something is not loaded yet
     or still being written stay until it is. Answers with the days."""
     since, removed = limit(days, datetime.now(UTC)), list[str]()
     for partition in rawstore.partitions(raw):
         is_old = rawstore.received_date(partition / "any") < since
-        if is_old and not rawstore.open_in(partition) and rawstore.closed_in(partition).keys() <= taken:
+        if (
+            is_old
+            and not rawstore.open_in(partition)
+            and all(rawstore.is_among(path, taken) for path in rawstore.closed_in(partition).values())
+        ):
             rawstore.remove(partition)
             removed.append(partition.name.removeprefix(rawstore.PARTITION))
     return removed

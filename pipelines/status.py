@@ -45,8 +45,9 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     figures = _receiver(settings.receiver_url) | _store(warehouse, room, closed, being_written)
     try:
         with attached(warehouse.published) as connection:
-            taken = {name for (name,) in connection.execute("select segment from w.kobra.segments").fetchall()}
-            waiting = [path for segment, path in closed.items() if segment not in taken] + being_written
+            found = connection.execute("select segment, received_date from w.kobra.segments").fetchall()
+            taken = {rawstore.key_of(*each) for each in found}
+            waiting = [path for path in closed.values() if not rawstore.is_among(path, taken)] + being_written
             until = min(filter(None, map(rawstore.began, waiting)), default=now)
             figures |= _loaded(connection) | _built(connection) | _quiet(connection, until)
             figures |= {"complete_until": until.isoformat(" ", "seconds"), "behind_s": _seconds(now - until)}

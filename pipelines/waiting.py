@@ -25,16 +25,16 @@ class Seen(NamedTuple):
     """The raw store at one moment."""
 
     partitions: dict[str, Partition]
-    closed: dict[str, Path]
+    closed: dict[str, Path]  # by identity
 
 
 def look(raw: Path) -> Seen:
     """List the closed segments, and what it takes to tell later that nothing came."""
-    partitions, closed = {}, dict[str, Path]()
+    partitions, closed = {}, list[Path]()
     for folder in rawstore.partitions(raw):
         partitions[folder.name], segments = _look_into(folder)
-        closed.update(segments)
-    return Seen(partitions, closed)
+        closed += segments.values()
+    return Seen(partitions, rawstore.labelled(closed))
 
 
 def _look_into(folder: Path) -> tuple[Partition, dict[str, Path]]:

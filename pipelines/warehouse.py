@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +24,7 @@ from receiver import rawstore
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from pipelines.pages import Page
+    from pipelines.batches import Batch
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +123,8 @@ class Warehouse:
             loaded = self._load(connection, seen, progress)
         holds_until = build(loaded)
         self.publish()
-        rawstore.compress_before(self.raw, datetime.now(UTC).date())
+        taken = self.taken()
+        rawstore.compress_before(self.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
         now = look(self.raw)
         if now.closed.keys() == seen.closed.keys() and stamps(self._edited) == before:
             self._ledger.write(now, holds_until)
@@ -139,7 +139,7 @@ class Warehouse:
                 _forget(connection, seen)
             return self._load(connection, seen, progress)
 
-    def taken(self) -> set[str]:
+    def taken(self) -> set[rawstore.Key]:
         """The segments that are loaded. Hold the lock."""
         with self.open() as connection:
             return set(_taken(connection))
@@ -195,29 +195,27 @@ class Warehouse:
         for segment, torn in rawstore.recover(self.raw):
             if torn:
                 log.warning("segment %s: %d bytes behind its last whole record set aside", segment, torn)
+        for copy, aside, saved in rawstore.settle(self.raw):
+            log.warning("%s differs from another file of its segment: set aside as %s, %d record(s) of it saved",
+                        copy, aside.name, saved)  # fmt: skip
         return look(self.raw)
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
         from pipelines import flatten  # noqa: PLC0415
-        from pipelines.readers import processes_for, read_ahead  # noqa: PLC0415
+        from pipelines.batches import batches  # noqa: PLC0415
 
-        taken = set(_taken(connection))
-        waiting = [path for segment, path in seen.closed.items() if segment not in taken]
+        taken = _taken(connection)
+        waiting = {segment: path for segment, path in seen.closed.items() if not rawstore.is_among(path, taken)}
         total = Loaded()
-        Forgotten(self.home).keep_out(connection, self.raw, waiting)
+        Forgotten(self.home).keep_out(connection, self.raw, waiting.values())
         if taken and not waiting:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
         meta.outdate(connection)
         _drop_unfinished(connection)
-        processes = processes_for(waiting)
-        with (
-            flatten.inbox(connection, alone=not processes),
-            read_ahead(waiting, processes, partial(flatten.receive, connection)) as pages,
-            _Loads(self.folder, connection) as loads,
-        ):
-            for page in pages:
-                total = total.plus(loads.load(page, seen))
+        with flatten.inbox(connection), _Loads(self.folder, connection) as loads:
+            for batch in batches(waiting):
+                total = total.plus(loads.load(batch, seen))
                 progress(total)
         return total
 
@@ -305,22 +303,20 @@ class _Loads:
         if failure == (None, None, None):
             _remove([*self._leftovers, self._folder])
 
-    def load(self, page: "Page", seen: Seen) -> Loaded:
-        """Load a page that is in the inbox, all of it or, as far as anybody may tell, nothing."""
+    def load(self, batch: "Batch", seen: Seen) -> Loaded:
+        """Load a batch, all of it or, as far as anybody may tell, nothing."""
         from pipelines import flatten  # noqa: PLC0415
 
-        for damage in (each for segment in page.segments for each in segment.damage):
+        for damage in batch.damage:
             log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
-        with (
-            flatten.attached(self._connection, page.number, _taken(self._connection)),
-            ThreadPoolExecutor(max_workers=1) as beside,
-        ):
-            packed = beside.submit(self._pack, page)  # Python's work, while DuckDB does its own
+        taken = _taken(self._connection).values()
+        with flatten.attached(self._connection, batch.lines, taken), ThreadPoolExecutor(max_workers=1) as beside:
+            packed = beside.submit(self._pack, batch)  # Python's work, while DuckDB does its own
             missing = flatten.compare(self._connection, is_clean=self._is_clean)
             if missing:
-                from pipelines.pages import lines_of  # noqa: PLC0415
+                from pipelines.batches import lines_of  # noqa: PLC0415
 
-                flatten.receive_again(self._connection, page.number, lines_of(_read_again(seen, missing)))
+                flatten.receive_again(self._connection, lines_of(_read_again(seen, missing)))
             flatten.stage(self._connection, is_clean=self._is_clean)
             packed.result()
             self._pipeline.load(raise_on_failed_jobs=True)
@@ -332,15 +328,14 @@ class _Loads:
             outcomes.get("new", 0),
             outcomes.get("duplicate", 0),
             outcomes.get("rejected", 0),
-            len(page.segments),
-            sum(segment.taken.damaged for segment in page.segments),
+            len(batch.taken),
+            sum(segment.damaged for segment in batch.taken),
         )
 
-    def _pack(self, page: "Page") -> None:
+    def _pack(self, batch: "Batch") -> None:
         from pipelines.source import kobra  # noqa: PLC0415
 
-        taken = [segment.taken for segment in page.segments]
-        self._pipeline.extract(kobra(taken, datetime.now(UTC), self._folder))
+        self._pipeline.extract(kobra(batch.taken, datetime.now(UTC), self._folder))
         self._pipeline.normalize()
 
 
@@ -363,13 +358,13 @@ def _was_loaded(connection: "DuckDBPyConnection") -> bool:
     return connection.execute(tables).fetchone() == (1,)
 
 
-def _taken(connection: "DuckDBPyConnection") -> list[str]:
-    """The segments of loads that completed. Tables commit one after the other: a load that was cut short may have
-    written its segments and not its visits."""
+def _taken(connection: "DuckDBPyConnection") -> dict[rawstore.Key, str]:
+    """The segments of loads that completed, and how they are called in the tables. Tables commit one after the other:
+    a load that was cut short may have written its segments and not its visits."""
     if not _was_loaded(connection):
-        return []
-    rows = connection.execute(f"select segment from kobra.segments where {_COMPLETED}")
-    return [segment for (segment,) in rows.fetchall()]
+        return {}
+    rows = connection.execute(f"select segment, received_date from kobra.segments where {_COMPLETED}")
+    return {rawstore.key_of(segment, day): segment for segment, day in rows.fetchall()}
 
 
 def _drop_unfinished(connection: "DuckDBPyConnection") -> None:
@@ -382,11 +377,21 @@ def _forget(connection: "DuckDBPyConnection", seen: Seen) -> None:
     """Make the segments that hold rejected deliveries wait again. A load of them that is cut short leaves them
     waiting, so the next one makes it good like any other."""
     found = connection.execute("select distinct segment from kobra.rejects").fetchall()
-    rejected = {segment for (segment,) in found} & set(_taken(connection))
-    if gone := rejected - seen.closed.keys():
+    rejected = {segment for (segment,) in found} & set(_taken(connection).values())
+    holders = {segment: _holder(seen, segment) for segment in rejected}
+    if gone := [segment for segment, path in holders.items() if path is None]:
         log.warning("%d segment(s) with rejects are gone from the raw store: those stay rejected", len(gone))
-    if again := sorted(rejected & seen.closed.keys()):
-        connection.execute("delete from kobra.segments where segment in (select unnest(?))", [again])
+    if again := sorted({segment for segment, path in holders.items() if path is not None}):
+        names = [rawstore.identity(path) for path in holders.values() if path is not None]
+        connection.execute("delete from kobra.segments where segment in (select unnest(?))", [again + names])
+
+
+def _holder(seen: Seen, segment: str) -> Path | None:
+    """The file that holds a segment, which may have been put together with others since; None when it is gone."""
+    if segment in seen.closed:
+        return seen.closed[segment]
+    compacted = filter(rawstore.is_compacted, seen.closed.values())
+    return next((path for path in compacted if segment in {part.name for part in rawstore.parts_of(path)}), None)
 
 
 def _read_again(seen: Seen, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int, rawstore.Delivery]]:
@@ -395,10 +400,11 @@ def _read_again(seen: Seen, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple
     for segment, delivery_id in wanted:
         by_segment.setdefault(segment, set()).add(delivery_id)
     for segment, ids in by_segment.items():
-        if segment not in seen.closed:
+        path = _holder(seen, segment)
+        if path is None:
             log.warning("segment %s is gone from the raw store: %d deliveries stay as they are", segment, len(ids))
             continue
-        for found in rawstore.read_segment(seen.closed[segment]):
+        for found in rawstore.read_segment(path):
             if isinstance(found, rawstore.Landed) and found.delivery.delivery_id in ids:
                 yield segment, found.line, found.delivery
 

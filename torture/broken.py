@@ -12,7 +12,7 @@ from typing import Any
 
 import receiver.app
 from receiver.__main__ import main
-from receiver.rawstore import Landing, disk, record, write
+from receiver.rawstore import Landing, disk, record, segments, write
 
 KEPT_BACK = 5
 # By the deliveries that came before; a step of a day leads to another partition.
@@ -39,6 +39,7 @@ def write_unsynced(fd: int, buffers: Sequence[bytes]) -> int:
 
 _write: Any = write
 _record: Any = record
+_segments: Any = segments
 _app: Any = receiver.app
 _honest_write = disk.write_synced
 
@@ -85,14 +86,14 @@ def step_back() -> None:
     """No mutant: the product, on a machine whose clock is set back while it runs."""
     clock = SteppingClock()
     _record.time_ns = clock.time_ns
-    _write.datetime = clock.datetime()
+    _segments.datetime = clock.datetime()
 
 
 def trust_the_clock() -> None:
     """The same machine, and names and ids that are whatever the clock says."""
     step_back()
     _record.Stamps._last = property(lambda _: 0, lambda *_: None)
-    _write.Landing._last_name = property(lambda _: "", lambda *_: None)
+    _write.Landing._clock = property(lambda _: "", lambda *_: None)
 
 
 def late() -> None:

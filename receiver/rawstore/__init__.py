@@ -15,22 +15,30 @@ came, when, from whom and under which id, and nothing of what it was; no other b
 Readers tell it apart from deliveries. A damaged stretch that was erased leaves such a record without an id.
 """
 
-from receiver.rawstore.compress import compress_before, compress_segment
-from receiver.rawstore.disk import free_floor, make_folder, put, sync_folder
-from receiver.rawstore.erase import erase_records, files_of, remove, remove_leftovers
+from receiver.rawstore.compress import compact, compress_before, compress_segment, is_among, parts_of
+from receiver.rawstore.copies import Settled, settle
+from receiver.rawstore.disk import free_floor, make_folder, put, rename_new, sync_folder
+from receiver.rawstore.erase import erase_records, files_of, remove, remove_leftovers, set_aside_in
 from receiver.rawstore.read import Damage, Erased, Found, Landed, Verdict, read_segment, verify
 from receiver.rawstore.record import Delivery, Stamps, decode, delivery, delivery_id, encode
 from receiver.rawstore.segments import (
+    ASIDE,
     CLOSED,
     COMPRESSED,
     HALF_WRITTEN,
     OPEN,
     PARTITION,
     TORN,
+    Key,
     began,
     closed,
     closed_in,
     identity,
+    is_compacted,
+    key,
+    key_of,
+    labelled,
+    namesakes,
     open_in,
     opened,
     partitions,
@@ -39,6 +47,7 @@ from receiver.rawstore.segments import (
 from receiver.rawstore.write import Landing, Recovered, Segment, is_orphan, recover
 
 __all__ = [
+    "ASIDE",
     "CLOSED",
     "COMPRESSED",
     "HALF_WRITTEN",
@@ -49,15 +58,18 @@ __all__ = [
     "Delivery",
     "Erased",
     "Found",
+    "Key",
     "Landed",
     "Landing",
     "Recovered",
     "Segment",
+    "Settled",
     "Stamps",
     "Verdict",
     "began",
     "closed",
     "closed_in",
+    "compact",
     "compress_before",
     "compress_segment",
     "decode",
@@ -68,17 +80,27 @@ __all__ = [
     "files_of",
     "free_floor",
     "identity",
+    "is_among",
+    "is_compacted",
     "is_orphan",
+    "key",
+    "key_of",
+    "labelled",
     "make_folder",
+    "namesakes",
     "open_in",
     "opened",
     "partitions",
+    "parts_of",
     "put",
     "read_segment",
     "received_date",
     "recover",
     "remove",
     "remove_leftovers",
+    "rename_new",
+    "set_aside_in",
+    "settle",
     "sync_folder",
     "verify",
 ]

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 
@@ -67,6 +68,33 @@ def write_new(path: Path, blocks: Iterable[bytes]) -> None:
         file.flush()
         os.fsync(fd)
     sync_folder(path.parent)
+
+
+def rename_new(path: Path, place: Path) -> None:
+    """Give a file another name that nothing has; the caller syncs the folder. Raises FileExistsError."""
+    try:
+        os.link(path, place)
+    except OSError as why:
+        if why.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        if place.exists():  # this file system has no links; who writes here holds a lock
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place)) from None
+        path.rename(place)
+    else:
+        path.unlink()
+
+
+def set_aside(path: Path, ending: str) -> Path:
+    """Give a file a name that ends in `ending` and that nothing has: `name.aside`, `name.2.aside` …; the caller
+    syncs the folder."""
+    for number in count(1):
+        place = path.with_name(f"{path.name}{f'.{number}' if number > 1 else ''}{ending}")
+        try:
+            rename_new(path, place)
+        except FileExistsError:
+            continue
+        return place
+    raise AssertionError  # count has no end
 
 
 def put(path: Path, text: str) -> None:

@@ -1,17 +1,24 @@
-"""Read segments: every record whose checksum is right, and where there is damage."""
+"""Read segments: every record whose checksum is right, and where there is damage. Memory is bounded by the longest
+record, whatever stands in a file."""
 
+import os
+import re
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import zstandard
 
-from receiver.rawstore.record import MARKER, Delivery, decode
+from receiver.rawstore.record import LONGEST_BODY, MARKER, Delivery, decode, longest_line
 from receiver.rawstore.segments import CLOSED, COMPRESSED, closed, identity
 
-_READ_BYTES = 1 << 18
 FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+_FRAME_BYTES = 1 << 20  # a compressed segment is cut into frames, so that damage stays in one of them
+_READ_BYTES = 1 << 18
+_FEED_BYTES = 1 << 8  # zstd makes at most some 8 MiB of them
+_LONGEST_DAMAGE = 1 << 20  # a stretch that no record begins is told in pieces of this length
+_BODY_BYTES = re.compile(rb'.{0,400}?"bytes":(\d{1,9}),', re.S).match
 
 
 class Landed(NamedTuple):
@@ -49,16 +56,34 @@ def read_segment(path: Path) -> Iterator[Found]:
     segment = identity(path)
     if path.name.endswith(CLOSED) and not path.exists():  # compressed since it was listed
         path = path.with_name(segment + COMPRESSED)
-    if path.name.endswith(COMPRESSED):
-        yield from _read_compressed(segment, path.read_bytes())
-        return
-    with path.open("rb", buffering=_READ_BYTES) as file:
-        yield from _read_lines(segment, file, first_line=1, first_offset=0)
+    position = _Position()
+    with path.open("rb") as file:
+        if not path.name.endswith(COMPRESSED):
+            yield from _read_lines(segment, lines(texts(file)), position)
+            return
+        for frame in frames(file):
+            damage = list[Damage]()
+            for found in _read_lines(segment, lines(frame.texts()), position):
+                if isinstance(found, Damage):
+                    damage.append(found)
+                else:
+                    yield found
+            if frame.is_whole:
+                yield from damage
+            else:
+                yield Damage(segment, frame.at, max(1, sum(each.records for each in damage)))
 
 
-def _read_lines(segment: str, lines: Iterable[bytes], first_line: int, first_offset: int) -> Iterator[Found]:
-    offset, damage_at, damaged = first_offset, -1, 0
-    for number, line in enumerate(lines, first_line):
+class _Position:
+    """Where in a segment the next line begins: its number and its offset."""
+
+    line = 1
+    offset = 0
+
+
+def _read_lines(segment: str, lines: Iterable[bytes], position: _Position) -> Iterator[Found]:
+    number, offset, damage_at, damaged = position.line, position.offset, -1, 0
+    for line in lines:
         record = decode(line[:-1]) if line.endswith(b"\n") else None
         if record is not None:
             if damaged:
@@ -67,24 +92,60 @@ def _read_lines(segment: str, lines: Iterable[bytes], first_line: int, first_off
             yield Erased(number, offset, record.delivery_id) if record.erased else Landed(number, offset, record)
         else:
             for piece_at, piece in pieces(line):
-                record = decode(piece.removesuffix(b"\n")) if piece.endswith(b"\n") else None
+                record = decode(piece[:-1]) if piece.endswith(b"\n") else None
                 if record is not None:
                     if damaged:
                         yield Damage(segment, damage_at, damaged)
                         damaged = 0
-                    found_at = offset + piece_at
-                    yield (
-                        Erased(number, found_at, record.delivery_id)
-                        if record.erased
-                        else Landed(number, found_at, record)
-                    )
+                    at = offset + piece_at
+                    yield Erased(number, at, record.delivery_id) if record.erased else Landed(number, at, record)
                 elif not damaged:
                     damage_at, damaged = offset + piece_at, 1
                 else:
                     damaged += piece.startswith(MARKER)
         offset += len(line)
+        number += line.endswith(b"\n")
     if damaged:
         yield Damage(segment, damage_at, damaged)
+    position.line, position.offset = number, offset
+
+
+# ---------------------------------------------------------------- lines
+
+
+def lines(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a text that comes in parts. One that is longer than any record comes in pieces; none parts a
+    record."""
+    held = bytearray()  # a line that is not complete yet
+    for text in texts:
+        for part in BytesIO(text):
+            if not held and part.endswith(b"\n"):
+                yield part
+                continue
+            held += part
+            if part.endswith(b"\n"):
+                yield bytes(held)
+                held.clear()
+            elif len(held) > _longest(held):
+                cut = _cut(held)
+                yield bytes(held[:cut])
+                del held[:cut]
+    if held:
+        yield bytes(held)
+
+
+def _longest(held: bytearray) -> int:
+    """How long the line may be that begins like this."""
+    if not held.startswith(MARKER):
+        return _LONGEST_DAMAGE
+    told = _BODY_BYTES(held)
+    return longest_line(min(int(told[1]), LONGEST_BODY)) if told else _LONGEST_DAMAGE
+
+
+def _cut(held: bytearray) -> int:
+    """Where to part a line that is too long: where the last record in it may begin."""
+    last = held.rfind(MARKER, 1)
+    return last if last != -1 else len(held) - len(MARKER)
 
 
 def pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
@@ -96,36 +157,80 @@ def pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
     yield start, line[start:]
 
 
-def _read_compressed(segment: str, data: bytes) -> Iterator[Found]:
-    line, offset = 1, 0
-    for frame_at, text in frames(data):
-        if text is None:
-            yield Damage(segment, frame_at, 1)
-            continue
-        yield from _read_lines(segment, BytesIO(text), line, offset)
-        line += text.count(b"\n")
-        offset += len(text)
+def blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines together, about a frame of a compressed segment at a time."""
+    block, size = list[bytes](), 0
+    for line in lines:
+        block.append(line)
+        size += len(line)
+        if size >= _FRAME_BYTES:
+            yield b"".join(block)
+            block, size = [], 0
+    if block:
+        yield b"".join(block)
 
 
-def frames(data: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """(offset, text) of every frame; one that does not decompress has no text, and the next one is sought.
+def texts(file: BinaryIO) -> Iterator[bytes]:
+    while text := file.read(_READ_BYTES):
+        yield text
 
-    A frame that the end of the file cuts off comes twice: with the lines that are left of it, and without text.
-    """
-    at = 0
-    while at < len(data):
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        text: bytes | None
+
+# ---------------------------------------------------------------- frames
+
+
+class Frame:
+    """A frame of a compressed segment: its offset in the file and, once its texts were read, its end, and whether
+    it was whole."""
+
+    def __init__(self, file: BinaryIO, at: int) -> None:
+        self._file = file
+        self.at = at
+        self.stop = at
+        self.is_whole = False
+
+    def texts(self) -> Iterator[bytes]:
+        """What the frame holds, a little at a time; it ends where the frame does, or is damaged."""
+        stream = zstandard.ZstdDecompressor().decompressobj()
+        at = self.at
         try:
-            text = frame.decompress(memoryview(data)[at:])
-            stop = len(data) - len(frame.unused_data)
+            while not stream.eof:
+                self._file.seek(at)
+                if not (part := self._file.read(_FEED_BYTES)):
+                    self.stop = at  # the file ends within this frame
+                    return
+                at += len(part)
+                if text := stream.decompress(part):
+                    yield text
         except zstandard.ZstdError:
-            text, stop = None, data.find(FRAME_MAGIC, at + 1)
-        if text is not None and not frame.eof:  # the file ends within this frame: whole lines may be left of it
-            yield at, text[: text.rfind(b"\n") + 1]
-            text = None
-        yield at, text
-        at = stop if stop != -1 else len(data)
+            self.stop = _next_frame(self._file, self.at + 1)
+        else:
+            self.stop = at - len(stream.unused_data)
+            self.is_whole = True
+
+
+def frames(file: BinaryIO) -> Iterator[Frame]:
+    """The frames of a compressed segment; behind one that is damaged the next is sought. Each is to be read to its
+    end before the next is asked for."""
+    at, size = 0, os.fstat(file.fileno()).st_size
+    while at < size:
+        frame = Frame(file, at)
+        yield frame
+        at = frame.stop
+
+
+def _next_frame(file: BinaryIO, at: int) -> int:
+    """Where the next frame begins; the end of the file where there is none."""
+    file.seek(at)
+    before = b""
+    while text := file.read(_READ_BYTES):
+        if (found := (before + text).find(FRAME_MAGIC)) != -1:
+            return at - len(before) + found
+        before = (before + text)[-len(FRAME_MAGIC) + 1 :]
+        at += len(text)
+    return at
+
+
+# ---------------------------------------------------------------- checking
 
 
 class Verdict(NamedTuple):
@@ -139,12 +244,16 @@ class Verdict(NamedTuple):
 
 def verify(raw: Path) -> Iterator[Verdict]:
     """Check every checksum of every closed segment."""
-    for path in closed(raw).values():
-        records, damage, erased = 0, [], 0
-        for item in read_segment(path):
-            if isinstance(item, Damage):
-                damage.append(item)
-            else:
-                records += 1
-                erased += isinstance(item, Erased)
-        yield Verdict(path, records, damage, erased)
+    return map(verify_segment, closed(raw).values())
+
+
+def verify_segment(path: Path) -> Verdict:
+    """Check every checksum of a segment."""
+    records, damage, erased = 0, [], 0
+    for found in read_segment(path):
+        if isinstance(found, Damage):
+            damage.append(found)
+        else:
+            records += 1
+            erased += isinstance(found, Erased)
+    return Verdict(path, records, damage, erased)

@@ -12,6 +12,8 @@ import msgspec
 
 MARKER = b'{"crc32":"'  # a body's quotes are escaped, so this can only begin a record
 _PAYLOAD_AT = len(MARKER) + 8 + len('",')
+LONGEST_BODY = 64 << 20
+"""Bytes; a receiver may accept less."""
 
 
 class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +48,11 @@ def encode(record: Delivery) -> bytes:
     """A record as the line that stands in a segment, newline included."""
     payload = _encode(record)[1:]
     return b'%b%08x",%b\n' % (MARKER, zlib.crc32(payload), payload)
+
+
+def longest_line(body: int) -> int:
+    """The bytes that the record of a body of so many bytes takes at most: JSON writes a control character in six."""
+    return 6 * body + 1024
 
 
 def decode(line: bytes) -> Delivery | None:

@@ -2,30 +2,32 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Self
 
-from receiver.rawstore.disk import lock, make_folder, still_named, sync_folder, write_new, write_synced
+from receiver.rawstore.disk import lock, make_folder, rename_new, still_named, sync_folder, write_new, write_synced
 from receiver.rawstore.read import Landed, read_segment
 from receiver.rawstore.segments import (
+    ADDING,
     CLOSED,
     COMPRESSED,
     OPEN,
     PARTITION,
-    SEGMENT_NAME,
     TORN,
+    clock_after,
     identity,
-    is_segment_name,
+    new_name,
+    newest_clock,
     opened,
-    partitions,
     received_date,
 )
 
 _MAX_BUFFERS = 1024  # IOV_MAX on every system we know
+_COPIED_BYTES = 1 << 20
 
 
 class Segment:
@@ -51,10 +53,6 @@ class Segment:
         try:
             # Between creation and lock a sibling's recovery may have taken the empty file for an orphan.
             if not lock(fd) or not still_named(path, fd):
-                os.close(fd)
-                return None
-            if any((partition / f"{name}{ending}").exists() for ending in (CLOSED, COMPRESSED)):
-                path.unlink()
                 os.close(fd)
                 return None
             sync_folder(partition)
@@ -107,11 +105,7 @@ class Landing:
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._segment: Segment | None = None
-        self._last_name = self._newest_name()
-
-    def _newest_name(self) -> str:
-        names = (identity(Path(entry.name)) for folder in partitions(self.raw)[-1:] for entry in os.scandir(folder))
-        return max(filter(is_segment_name, names), default="")
+        self._clock = newest_clock(raw)
 
     def append(self, day: date, lines: Sequence[bytes]) -> None:
         """Land records of one UTC day: on return they are synced. Raises OSError, and then none of them may
@@ -131,13 +125,8 @@ class Landing:
 
     def _begin(self, day: date) -> Segment:
         while True:
-            # Names sort in the order of creation even when the clock runs backwards.
-            now = datetime.now(UTC)
-            name = now.strftime(SEGMENT_NAME)
-            if name <= self._last_name:
-                name = _name_after(self._last_name)
-            self._last_name = name
-            if segment := Segment.create(self.raw, day, name):
+            self._clock = clock_after(self._clock)
+            if segment := Segment.create(self.raw, day, new_name(self._clock)):
                 return segment
 
     @property
@@ -157,10 +146,6 @@ class Landing:
             segment.close()
 
 
-def _name_after(name: str) -> str:
-    return (datetime.strptime(name, SEGMENT_NAME) + timedelta(microseconds=1)).strftime(SEGMENT_NAME)
-
-
 def _close(path: Path, fd: int, size: int) -> Path | None:
     """Give a locked segment its final name, then let go of the lock: nobody sees a closed segment change."""
     try:
@@ -168,11 +153,22 @@ def _close(path: Path, fd: int, size: int) -> Path | None:
             path.unlink()
             return None
         final = path.with_name(identity(path) + CLOSED)
-        path.rename(final)
+        rename_new(path, final)
         sync_folder(path.parent)
         return final
     finally:
         os.close(fd)
+
+
+def add_segment(partition: Path, lines: Iterable[bytes]) -> Path:
+    """Put records into a partition as a closed segment of their own: on return they are synced. Raises OSError."""
+    name = new_name(clock_after(""))
+    aside = partition / f"{name}{ADDING}"
+    write_new(aside, lines)
+    path = partition / f"{name}{CLOSED}"
+    rename_new(aside, path)
+    sync_folder(partition)
+    return path
 
 
 class Recovered(NamedTuple):
@@ -184,7 +180,8 @@ class Recovered(NamedTuple):
 
 def recover(raw: Path) -> list[Recovered]:
     """Close every segment whose writer is gone, cut after its last whole record. What was cut is kept beside
-    it as `<segment>.torn`. Segments that are being written are left alone.
+    it as `<segment>.torn`. Segments that are being written are left alone, and so are those that are there in
+    another form as well: see `copies`.
 
     Raises OSError when one could not be closed, once all the others are.
     """
@@ -220,19 +217,13 @@ def _recover(path: Path) -> Recovered | None:
         os.close(fd)
         return None
     if any(path.with_name(identity(path) + ending).exists() for ending in (CLOSED, COMPRESSED)):
-        # An older copy of what was closed since, brought back by a backup: it holds nothing more.
-        torn = os.fstat(fd).st_size
-        path.rename(path.with_name(identity(path) + TORN))
-        sync_folder(path.parent)
         os.close(fd)
-        return Recovered(identity(path), torn)
+        return None
     try:
         whole = _whole_length(path)
         torn = os.fstat(fd).st_size - whole
         if torn:
-            aside = path.with_name(identity(path) + TORN)
-            aside.unlink(missing_ok=True)  # of a recovery that was cut short
-            write_new(aside, [os.pread(fd, torn, whole)])
+            _keep_torn(path, fd, whole)
             os.ftruncate(fd, whole)
         os.fsync(fd)
     except OSError:
@@ -240,6 +231,31 @@ def _recover(path: Path) -> Recovered | None:
         raise
     _close(path, fd, whole)
     return Recovered(identity(path), torn)
+
+
+def _keep_torn(path: Path, fd: int, whole: int) -> None:
+    """Keep what stands behind the last whole record, unless a recovery that was cut short has done so."""
+    for number in range(1, 1000):
+        place = path.with_name(f"{identity(path)}{f'.{number}' if number > 1 else ''}{TORN}")
+        try:
+            write_new(place, _parts(fd, whole))
+        except FileExistsError:
+            if _holds(place, _parts(fd, whole)):
+                return
+            continue
+        return
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
+
+
+def _parts(fd: int, at: int) -> Iterator[bytes]:
+    while part := os.pread(fd, _COPIED_BYTES, at):
+        yield part
+        at += len(part)
+
+
+def _holds(path: Path, parts: Iterable[bytes]) -> bool:
+    with path.open("rb") as file:
+        return all(file.read(len(part)) == part for part in parts) and not file.read(1)
 
 
 def _whole_length(path: Path) -> int:

@@ -25,12 +25,12 @@ DIED = 66  # exit code of a process that died where it was told to
 class Plan(NamedTuple):
     """How a run differs from an everyday one.
 
-    `dies_in_query`: dies before the nth statement that dlt sends, counted over all pages. `dies_after`: dies after
+    `dies_in_query`: dies before the nth statement that dlt sends, counted over all batches. `dies_after`: dies after
     the nth return of a function of the product, as ("pipelines.flatten", "stage", 2). `builds`: with models, too,
     which takes its time; what a load leaves behind shows without.
     """
 
-    page_deliveries: int = 60
+    batch_deliveries: int = 60
     dies_in_query: int | None = None
     dies_after: tuple[str, str, int] | None = None
     patch: Callable[[], None] | None = None
@@ -60,11 +60,11 @@ def _run(home: Path, plan: Plan) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ["KOBRA_HOME"] = str(home)
-    from pipelines import cli, marts, pages  # noqa: PLC0415
+    from pipelines import batches, cli, marts  # noqa: PLC0415
 
     if not plan.builds:
         marts.build = lambda *_, **__: marts.Built(date.max, 0)
-    pages.PAGE_DELIVERIES = plan.page_deliveries
+    batches.BATCH_DELIVERIES = plan.batch_deliveries
     if plan.patch:
         plan.patch()
     if plan.dies_in_query is not None:

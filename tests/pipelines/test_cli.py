@@ -11,7 +11,7 @@ import pytest
 from interruptions import Plan, finish
 from kobra_home import KOBRA, Home, Post, encoded, later, loaded, small
 
-from pipelines import pages
+from pipelines import batches
 from pipelines.contract import REJECTS
 from pipelines.reading import Reject, Visit, read_body
 from receiver import rawstore
@@ -254,7 +254,7 @@ def read_none_of_them(delivery: rawstore.Delivery) -> Visit | Reject:
 
 
 def put_the_fault_in() -> None:
-    pages.read_body = read_none_of_them
+    batches.read_body = read_none_of_them
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def faulty(tmp_path: Path) -> Home:
         Post(b"{", later(seconds=4)),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "read_body", read_none_of_them)
+        patch.setattr(batches, "read_body", read_none_of_them)
         home.run()
     assert home.rows("select visit_id, comment, versions from visits") == [
         {"visit_id": "1", "comment": "fácil", "versions": 1}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kobra_home import Home, encoded, example, loaded
 
-from pipelines import pages, readers
+from pipelines import batches
 from pipelines.contract import FIELDS, Field, Type
 from pipelines.reading import Reject, Visit, read_body
 from receiver.rawstore import Delivery
@@ -130,8 +130,7 @@ def test_a_reader_that_takes_only_what_is_documented_is_caught(
         is_documented = all(isinstance(payload.get(name, []), list) for name in LISTS)
         return read_body(delivery) if is_documented else Reject("not_an_object", "a list is no list")
 
-    monkeypatch.setattr(readers, "_ONE_PROCESS_BYTES", 1 << 30)
-    monkeypatch.setattr(pages, "read_body", strict)
+    monkeypatch.setattr(batches, "read_body", strict)
     home = loaded(tmp_path, *everything())
     with pytest.raises(AssertionError):
         test_no_row_is_lost(home, home.visits())

@@ -145,11 +145,12 @@ def believe_every_segment() -> None:
     """A loader that takes a segment for loaded as soon as its row is there."""
     from pipelines import warehouse  # noqa: PLC0415
 
-    def taken(connection: Any) -> list[str]:
+    def taken(connection: Any) -> dict[rawstore.Key, str]:
         there = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = 'segments'"
         if connection.execute(there).fetchone() != (1,):
-            return []
-        return [name for (name,) in connection.execute("select segment from kobra.segments").fetchall()]
+            return {}
+        found = connection.execute("select segment, received_date from kobra.segments").fetchall()
+        return {rawstore.key_of(*each): each[0] for each in found}
 
     warehouse._taken = taken
 

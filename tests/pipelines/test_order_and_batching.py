@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 
-from pipelines import flatten, pages, readers, warehouse
+from pipelines import batches, flatten, warehouse
 from receiver import rawstore
 
 EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None
@@ -78,7 +77,7 @@ def histories(draw: st.DrawFn) -> list[Post]:
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[Batch]:
+def drawn_batches(draw: st.DrawFn) -> list[Batch]:
     """Many visits' histories, shuffled into segments, the segments spread over loads."""
     several = draw(st.lists(histories(), min_size=2, max_size=12))
     posts = [
@@ -102,10 +101,10 @@ def batches(draw: st.DrawFn) -> list[Batch]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_pages() -> Iterator[None]:
-    """Every segment a page of its own."""
+def small_batches() -> Iterator[None]:
+    """Every segment a batch of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "PAGE_DELIVERIES", 1)
+        patch.setattr(batches, "BATCH_DELIVERIES", 1)
         yield
 
 
@@ -118,7 +117,7 @@ def streams(examples: int | None) -> Callable[[Callable[[list[Batch]], None]], C
         database=None,
         phases=[Phase.generate, *([Phase.shrink] if examples else [])],  # finding the smallest takes minutes
         suppress_health_check=list(HealthCheck),
-    )(given(batches())(check))
+    )(given(drawn_batches())(check))
 
 
 def assert_as_defined(batches: list[Batch]) -> None:
@@ -177,9 +176,10 @@ def test_a_loader_that_remembers_only_the_last_segment_is_caught(
 ) -> None:
     honest = warehouse._taken
 
-    def up_to_the_last(connection: duckdb.DuckDBPyConnection) -> list[str]:
-        last = max(honest(connection), default="")
-        return [name for name in rawstore.closed(tmp_path / "raw") if name <= last]
+    def up_to_the_last(connection: duckdb.DuckDBPyConnection) -> dict[rawstore.Key, str]:
+        last = max(honest(connection), default=None)
+        keys = map(rawstore.key, rawstore.closed(tmp_path / "raw").values())
+        return {key: key.name for key in keys if last and key <= last}
 
     monkeypatch.setattr(warehouse, "_taken", up_to_the_last)
     assert land_crosswise(Home(tmp_path))[-1] == ["b"]
@@ -188,19 +188,3 @@ def test_a_loader_that_remembers_only_the_last_segment_is_caught(
 def found(home: Home) -> oracle.Rows:
     with home.reading() as connection:
         return {name: sorted(connection.execute(query).fetchall(), key=repr) for name, query in oracle.TABLES.items()}
-
-
-@pytest.mark.parametrize("processes", [0, 1, 3])
-def test_pages_are_the_same_wherever_they_are_read(tmp_path: Path, processes: int) -> None:
-    home = Home(tmp_path)
-    for number in range(3):
-        home.land({"visitID": f"{number}"}, b"{")
-    # As long as the names of a year of segments, all together.
-    segments = [path.parent.joinpath(*[f"../{path.parent.name}"] * 40, path.name) for path in home.segments() * 900]
-    lines = Counter[int]()
-    with readers.read_ahead(segments, processes, lambda number, part: lines.update({number: part.num_rows})) as found:
-        whole = {page.number: [segment.taken for segment in page.segments] for page in found}
-    assert Counter(each.segment for taken in whole.values() for each in taken) == Counter(
-        rawstore.identity(path) for path in segments
-    )
-    assert lines == {number: sum(each.lines for each in taken) for number, taken in whole.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from receiver import rawstore
-from receiver.rawstore import Damage, Landed, Landing, Stamps, compress, disk, read, write
+from receiver.rawstore import Damage, Landed, Landing, Stamps, disk, read, segments, write
 
 DAY = date(2026, 5, 4)
 BODIES = [b'{"visitID":1}', b'{"client":"Jos\xe9"}', b'{"note":"a\\nb\xe2\x80\xa8"}\r\n', b""]
@@ -26,6 +26,12 @@ def segment(folder: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def frames_of(path: Path) -> list[int]:
+    """Where the frames of a compressed segment begin."""
+    with path.open("rb") as file:
+        return [frame.at for frame in read.frames(file) if list(frame.texts())]
 
 
 def found_in(path: Path) -> tuple[list[bytes], list[Damage]]:
@@ -78,11 +84,11 @@ def test_compressing_changes_nothing_for_readers(tmp_path: Path) -> None:
 
 
 def test_damage_in_a_compressed_segment_stays_in_its_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compress, "_FRAME_BYTES", 1000)
+    monkeypatch.setattr(read, "_FRAME_BYTES", 1000)
     bodies = [b'{"visitID":%d}' % number for number in range(100)]
     compressed = rawstore.compress_segment(segment(tmp_path, b"".join(lines(bodies))))
     content = compressed.read_bytes()
-    starts = [at for at, _ in read.frames(content)]
+    starts = frames_of(compressed)
     assert len(starts) > 5
     at = (starts[2] + starts[3]) // 2
     compressed.write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
@@ -93,10 +99,10 @@ def test_damage_in_a_compressed_segment_stays_in_its_frame(tmp_path: Path, monke
 
 
 def test_a_compressed_segment_that_was_cut_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compress, "_FRAME_BYTES", 1000)
+    monkeypatch.setattr(read, "_FRAME_BYTES", 1000)
     compressed = rawstore.compress_segment(segment(tmp_path, b"".join(lines(BODIES * 20))))
     content = compressed.read_bytes()
-    starts = {at for at, _ in read.frames(content)}
+    starts = frames_of(compressed)
     for cut in range(1, len(content)):
         compressed.write_bytes(content[:cut])
         _, damage = found_in(compressed)
@@ -274,7 +280,7 @@ def test_segment_names_never_run_backwards_even_when_the_clock_does(
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return clock[0]
 
-    monkeypatch.setattr(write, "datetime", Clock)
+    monkeypatch.setattr(segments, "datetime", Clock)
     store = Landing(tmp_path)
     for number in range(6):
         clock[0] -= timedelta(hours=1)
