@@ -10,9 +10,11 @@ from shlex import quote
 from typing import Any
 
 from pipelines import project
+from pipelines.environment import replaced
 from pipelines.faults import FaultError
 
 _DBT = Path(sys.executable).with_name("dbt")
+_BUILT = {"model", "test"}
 
 
 class ChecksFailedError(FaultError):
@@ -27,15 +29,27 @@ def build(home: Path, *, full: bool) -> None:
     """
     target = home.absolute() / "warehouse" / "dbt"
     _hasten()
-    with _home(home), _keeping_garbage(), _unheard():
+    with _own_settings(home), _keeping_garbage(), _unheard():
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
-        runner = dbtRunner(manifest=project.parsed(target))
+        manifest = project.parsed(target)
+        runner = dbtRunner(manifest=manifest)
         answer = runner.invoke(["build", *project.flags(target), *(["--full-refresh"] if full else [])])
     if answer.exception is not None:
         raise answer.exception
     if not answer.success:
         raise ChecksFailedError("\n".join(_faults(answer.result, home)))
+    _check_all_ran(manifest, answer.result)
+
+
+def _check_all_ran(manifest: Any, result: Any) -> None:
+    """Raise ChecksFailedError when a model was not built or a test did not run."""
+    due = {name for name, node in manifest.nodes.items() if node.resource_type in _BUILT}
+    if missing := sorted(due - {each.node.unique_id for each in result.results}):
+        raise ChecksFailedError(
+            f"dbt left out {len(missing)} of {len(due)} models and tests, such as {missing[0]}: "
+            "something diverts dbt; run `kobra doctor`"
+        )
 
 
 def _hasten() -> None:
@@ -46,19 +60,15 @@ def _hasten() -> None:
 
 
 @contextmanager
-def _home(home: Path) -> Iterator[None]:
-    """KOBRA_HOME as the profile reads it, and no connection of dbt's afterwards."""
-    before, arguments = os.environ.get("KOBRA_HOME"), sys.argv
-    sys.argv = ["kobra"]  # dbt keeps a record of them, and those of `kobra forget` name a person
-    os.environ["KOBRA_HOME"] = str(home.absolute())
+def _own_settings(home: Path) -> Iterator[None]:
+    """KOBRA_HOME as the profile reads it, no setting of dbt's, and no connection of dbt's afterwards."""
+    arguments, sys.argv = sys.argv, ["kobra"]  # dbt keeps a record of them, and those of `kobra forget` name a person
     try:
-        yield
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
+        with replaced(kept | {"KOBRA_HOME": str(home.absolute())}):
+            yield
     finally:
         sys.argv = arguments
-        if before is None:
-            del os.environ["KOBRA_HOME"]
-        else:
-            os.environ["KOBRA_HOME"] = before
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
 
         DuckDBConnectionManager.close_all_connections()

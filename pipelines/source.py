@@ -28,15 +28,6 @@ _TYPES: dict[Type, dict[str, Any]] = {
 }
 
 
-def configure() -> None:
-    """What we want of dlt: no telemetry, nothing kept of what was done, no state beyond the warehouse itself."""
-    dlt.config["runtime.dlthub_telemetry"] = False
-    dlt.config["runtime.log_level"] = "ERROR"
-    dlt.config["restore_from_destination"] = False
-    dlt.config["normalize.model_normalizer.add_dlt_load_id"] = False
-    dlt.config["load.delete_completed_jobs"] = True
-
-
 @dlt.source(name="kobra", max_table_nesting=0)
 def kobra(segments: Sequence[Taken], loaded_at: datetime, folder: Path) -> Iterator[DltResource]:
     """The page that is attached to the destination's connection, read from these segments.

@@ -9,12 +9,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import forgotten, inputs, mappings, meta, retention
+from pipelines.environment import replaced
 from pipelines.faults import FaultError, UsageError
 from pipelines.forgotten import Forgotten
 from pipelines.quoting import literal
@@ -62,6 +63,10 @@ class UnfinishedError(UsageError):
 
 class PublishError(FaultError):
     """The copy that was to be published did not become whole; the text has the system's reason."""
+
+
+class MisplacedError(FaultError):
+    """Rows that were loaded are not where they belong."""
 
 
 class Loaded(NamedTuple):
@@ -271,35 +276,39 @@ def _wal(database: Path) -> Path:
 
 
 class _Loads:
-    """dlt loads, one a page, in a folder of their own that is made fresh and goes when all are done."""
+    """dlt loads, one a batch, in a folder of their own that is made fresh and goes when all are done."""
 
     def __init__(self, folder: Path, connection: "DuckDBPyConnection") -> None:
-        import dlt  # noqa: PLC0415
-        import pandas  # noqa: F401, PLC0415 - DuckDB does, for dlt; dlt must not meet it half imported
-
-        from pipelines.source import configure  # noqa: PLC0415
-
         self._leftovers = _cut_short(folder)
         self._is_clean = not self._leftovers
         self._connection = connection
-        self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder))
+        self._folder = Path(tempfile.mkdtemp(prefix=_PAGES, dir=folder)).absolute()
         rawstore.sync_folder(folder)  # it has to outlast what the load writes
-        configure()
+        self._settings = ExitStack()
+
+    def __enter__(self) -> "_Loads":
+        # What dlt does where it is imported, it does by the environment: no variable may be there, and no home.
+        self._settings.enter_context(replaced({"HOME": str(self._folder), "RUNTIME__DLTHUB_TELEMETRY": "false"}))
+        import dlt  # noqa: PLC0415
+        import pandas  # noqa: F401, PLC0415 - DuckDB does, for dlt; dlt must not meet it half imported
+
+        from pipelines.dlt_settings import own_settings  # noqa: PLC0415
+
+        self._settings.enter_context(own_settings(self._folder))
         self._pipeline = dlt.pipeline(
             "kobra",
             pipelines_dir=str(self._folder / "dlt"),
-            destination=dlt.destinations.duckdb(connection),
+            destination=dlt.destinations.duckdb(self._connection),
             dataset_name="kobra",
         )
-
-    def __enter__(self) -> "_Loads":
         gc.freeze()  # else all of dlt's modules are looked through for garbage, again and again
-        gc.disable()  # once a page is enough
+        gc.disable()  # once a batch is enough
         return self
 
     def __exit__(self, *failure: object) -> None:
         gc.enable()
         gc.unfreeze()
+        self._settings.close()
         if failure == (None, None, None):
             _remove([*self._leftovers, self._folder])
 
@@ -321,6 +330,7 @@ class _Loads:
             packed.result()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)
+        self._check_place(batch)
         self._connection.execute("checkpoint")  # else the log grows beside the file, and all in it stays in memory
         gc.collect()
         return Loaded(
@@ -331,6 +341,15 @@ class _Loads:
             len(batch.taken),
             sum(segment.damaged for segment in batch.taken),
         )
+
+    def _check_place(self, batch: "Batch") -> None:
+        """Raise MisplacedError when what was loaded is not where it belongs."""
+        there = set(_taken(self._connection).values())
+        if missing := [segment.segment for segment in batch.taken if segment.segment not in there]:
+            raise MisplacedError(
+                f"dlt loaded {len(missing)} segment(s), and they are not in schema kobra of the working file: "
+                "something diverts dlt; run `kobra doctor`"
+            )
 
     def _pack(self, batch: "Batch") -> None:
         from pipelines.source import kobra  # noqa: PLC0415
