@@ -1,7 +1,7 @@
 """Cut the waiting segments into batches: deliveries in columns, small enough for memory, large enough for speed."""
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ class _Columns:
         if isinstance(visit, Visit):
             self._pending.append((*head, *visit, None, None))
         else:
-            self._pending.append((*head, None, None, None, None, *visit))
+            self._pending.append((*head, None, None, None, None, visit.reason, visit.detail))
         if len(self._pending) == _ARROW_ROWS:
             self._end_batch()
 
@@ -108,12 +108,20 @@ def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
     return columns.table()
 
 
-def batches(segments: Mapping[str, Path], crashing: Collection[str] = ()) -> Iterator[Batch]:
-    """The deliveries of segments, given by identity, in batches of whole segments. `crashing`: ids of deliveries
-    whose bodies nobody is to read. There is at least one batch, so that a first load makes every table."""
+def batches(
+    segments: Mapping[str, Path],
+    crashing: Collection[str] = (),
+    begin: Callable[[Path], object] = lambda _: None,
+) -> Iterator[Batch]:
+    """The deliveries of segments, given by identity, in batches of whole segments.
+
+    `crashing`: ids of deliveries whose bodies nobody is to read. `begin` hears of each file before it is read. There
+    is at least one batch, so that a first load makes every table.
+    """
     columns, taken, damage, size = _Columns(crashing), list[Taken](), list[Damage](), 0
     deliveries = 0
     for segment, path in segments.items():
+        begin(path)
         lines, bytes_, damaged = 0, 0, 0
         for found in read_segment(path):
             if isinstance(found, Landed):  # what was erased is no delivery any more

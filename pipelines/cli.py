@@ -9,24 +9,40 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pipelines import crash_guard
 from pipelines.faults import FaultError, UsageError
-from pipelines.forgotten import ANY_SOURCE, Forgotten, Known, email, phone
 from pipelines.settings import Settings
 from pipelines.warehouse import BusyError, Loaded, Warehouse
 from receiver import rawstore
 
+if TYPE_CHECKING:
+    from pipelines.privacy.forget import Persons
+
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+
+def entry() -> int:
+    """The command as it is installed. One that reads bodies has a process of its own, as a body may end it."""
+    options = _parser().parse_args()
+    warehouse = Warehouse(Path(os.environ.get("KOBRA_HOME", "").strip() or Settings.home).expanduser())
+    if options.command not in (_run, _load, _import, _forget, _retain) or _has_nothing_to_do(warehouse, options):
+        return _execute(options)
+    return crash_guard.guarded(warehouse.folder, lambda: _execute(options))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and give back its exit code."""
+    return _execute(_parser().parse_args(arguments))
+
+
+def _execute(options: argparse.Namespace) -> int:
     os.umask(0o077)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    options = _parser().parse_args(arguments)
     try:
         options.settings = settings = Settings.from_environ(os.environ)
         code: int = options.command(settings.home, options)
@@ -144,15 +160,23 @@ def _personal_data(command: Callable[[str, str, _Command], argparse.ArgumentPars
     leave = command("forget", "erase a person everywhere, for good", _forget)
     leave.description = (
         "Erase a person from the raw store, the tables and KOBRA_HOME/exports, for good: all deliveries of every "
-        "visit with this account, or with this phone or e-mail address among its phones and e-mails. Rejected "
-        "deliveries cannot be attributed: they are searched for the id as a word, counted, and erased with "
-        "--rejects. Backups, copies elsewhere and your own files are not touched."
+        "visit with this account, or with this phone or e-mail address among its phones and e-mails, however spelt; "
+        "and rejected deliveries in which the phone, the address, or the account under its name stands. It says what "
+        "it found, and asks. Backups, copies elsewhere and your own files are not touched."
     )
     leave.add_argument("--source", type=_source, help="whose account it is; phones and addresses: of every source")
-    leave.add_argument("--account", action="append", default=[], type=_id, metavar="ID", help="externalID, as sent")
-    leave.add_argument("--phone", action="append", default=[], type=_phone, metavar="P", help="its digits count")
+    leave.add_argument("--account", action="append", default=[], type=_id, metavar="ID", help="externalID")
+    leave.add_argument("--phone", action="append", default=[], type=_phone, metavar="P", help="in any spelling")
     leave.add_argument("--email", action="append", default=[], type=_email, metavar="E", help="in any case")
-    leave.add_argument("--rejects", action="store_true", help="erase rejected deliveries with such an id, too")
+    leave.add_argument(
+        "--from", dest="list", metavar="FILE", help="lines such as `phone 5555550171`, - for standard input: what "
+        "stands on a command line, other users of the machine can see",
+    )  # fmt: skip
+    leave.add_argument(
+        "--rejects", action="store_true", help="also what cannot be read and has the account's bare id"
+    )
+    leave.add_argument("--dry-run", action="store_true", help="say what would be erased, and erase nothing")
+    leave.add_argument("--yes", action="store_true", help="do not ask")
 
     keep = command("retain", "keep raw deliveries and personal data no longer than so many days", _retain)
     keep.description = (
@@ -192,7 +216,7 @@ def _source(text: str) -> str:
 
 
 def _id(text: str) -> str:
-    if not text:
+    if not text.strip():
         raise argparse.ArgumentTypeError("an account is not blank")
     return text
 
@@ -238,6 +262,16 @@ def _run(home: Path, options: argparse.Namespace) -> int:
         except Exception as why:  # noqa: BLE001 - the next run tries again
             _failed(why)
         time.sleep(max(0.0, options.every - (time.monotonic() - began)))
+
+
+def _has_nothing_to_do(warehouse: Warehouse, options: argparse.Namespace) -> bool:
+    return (
+        options.command is _run
+        and options.every is None
+        and options.as_of is None
+        and not options.full_refresh
+        and warehouse.is_current()
+    )
 
 
 def _run_once(warehouse: Warehouse, options: argparse.Namespace) -> int:
@@ -303,71 +337,104 @@ def _export(home: Path, options: argparse.Namespace) -> int:
 
 def _import(home: Path, options: argparse.Namespace) -> int:
     from pipelines.history import bring_in  # noqa: PLC0415
+    from pipelines.privacy.sweep import Erasure  # noqa: PLC0415
 
     warehouse, left_out = Warehouse(home), 0
     with warehouse.lock():
-        forgotten = Forgotten(home)
+        is_second_try = crash_guard.is_left(warehouse.folder)
+        warehouse.tidy()
+        erasure = Erasure(home)
 
         def leave_out(source: str, body: bytes) -> bool:
             nonlocal left_out
-            goes = bool(forgotten) and forgotten.keeps_out(source, body)
+            # A body of which the first try died is landed unread: the run that loads it knows what to do.
+            goes = bool(erasure.marks) and not is_second_try and erasure.keeps_out(source, body)
             left_out += goes
             return goes
 
-        done = bring_in(warehouse.raw, options.files, options.source, leave_out)
+        with crash_guard.Note(warehouse.folder) as note:
+            for file in options.files:
+                note.begin(file.absolute())
+            done = bring_in(warehouse.raw, options.files, options.source, leave_out)
     print(
         f"{done.read} deliveries read, {done.landed} landed, {done.known} known already"
-        + (f"; {left_out} more of forgotten persons left out" if left_out else "")
+        + (f"; {left_out} more of erased persons left out" if left_out else "")
     )
     return OK
 
 
 def _forget(home: Path, options: argparse.Namespace) -> int:
-    from pipelines import erasure  # noqa: PLC0415
+    from pipelines.privacy.forget import forget, search  # noqa: PLC0415
 
     persons = _persons(options)
     warehouse = Warehouse(home)
-    with warehouse.lock():
-        done = erasure.forget(warehouse, persons, _progress, rejects=options.rejects)
-    print(
-        f"erased: {done.swept.deliveries} deliveries of {done.swept.visits} visit(s) in {done.swept.segments} "
-        f"segment(s), {done.swept.leftovers} file(s) left beside segments; {done.exports} export(s) written anew"
-    )
-    if done.waiting:
-        print(f"{done.waiting} in segments that are still being written: the kobra run that loads them erases them")
-    if done.unreadable_erased:
-        print(f"{done.unreadable_erased} rejected or damaged deliveries with an id in them: erased as well")
-    elif done.unreadable:
-        print(
-            f"{done.unreadable} rejected or damaged deliveries have such an id in them and are kept, for they may be "
-            "of somebody else: --rejects erases them"
-        )
-    for name, rows in done.input_rows.items():
-        print(f"inputs/{name} is yours and still has {rows} row(s) of the account: remove them, then run this again")
+
+    with warehouse.lock(_say_that_it_waits):
+        found = search(warehouse, persons)
+    for line in found.lines():
+        print(line, flush=True)
+    if options.dry_run:
+        return OK
+    if not options.yes:
+        _ask("erase this for good?")
+    with warehouse.lock(_say_that_it_waits):
+        print(forget(warehouse, persons, _progress, rejects=options.rejects).line())
     return OK
 
 
-def _persons(options: argparse.Namespace) -> list[Known]:
-    if not (options.account or options.phone or options.email):
-        raise UsageError("say who is to be forgotten: --source with --account, or --phone, or --email")
-    if options.account and not options.source:
+def _say_that_it_waits() -> None:
+    print("another run holds the lock: waiting until it has ended", file=sys.stderr)
+
+
+def _ask(question: str) -> None:
+    """Go on when a person says yes. Raises UsageError when nobody does, or can."""
+    if not sys.stdin.isatty():
+        raise UsageError("nothing is erased yet: say --yes, or ask on a terminal; --dry-run asks for nothing")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes", "s", "si", "sí"):
+        raise UsageError("nothing was erased")
+
+
+def _persons(options: argparse.Namespace) -> "Persons":
+    from pipelines.privacy.forget import Persons  # noqa: PLC0415
+
+    named = {"account": [*options.account], "phone": [*options.phone], "email": [*options.email]}
+    if options.list == "-" and not (options.yes or options.dry_run):
+        raise UsageError("who is read from standard input cannot be asked there: say --yes or --dry-run as well")
+    for number, kind, value in _listed(options.list) if options.list else ():
+        if kind not in named:
+            raise UsageError(f"line {number} of the list begins with neither account nor phone nor email")
+        try:
+            named[kind].append({"account": _id, "phone": _phone, "email": _email}[kind](value))
+        except argparse.ArgumentTypeError as why:
+            raise UsageError(f"line {number} of the list: {why}") from None
+    if not any(named.values()):
+        raise UsageError("say who is to be forgotten: --source with --account, or --phone, or --email, or --from")
+    if named["account"] and not options.source:
         raise UsageError("two lenders may have the same account id: say whose it is with --source")
-    return [
-        *(Known("account", options.source, text) for text in options.account),
-        *(phone(text, options.source or ANY_SOURCE) for text in options.phone),
-        *(email(text, options.source or ANY_SOURCE) for text in options.email),
-    ]
+    return Persons(tuple(named["account"]), tuple(named["phone"]), tuple(named["email"]), options.source)
+
+
+def _listed(name: str) -> Iterator[tuple[int, str, str]]:
+    """Number, kind and value of each line of a list of persons."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("the list that --from names cannot be read as text") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            kind, _, value = line.strip().partition(" ")
+            yield number, kind.rstrip(":").lower(), value
 
 
 def _retain(home: Path, options: argparse.Namespace) -> int:
-    from pipelines import erasure  # noqa: PLC0415
-    from pipelines.retention import Policy  # noqa: PLC0415
+    from pipelines.privacy.forget import retain  # noqa: PLC0415
+    from pipelines.privacy.retention import Policy  # noqa: PLC0415
 
     if options.raw_days is None and options.pii_days is None:
         raise UsageError("say how many days to keep: --raw-days, --pii-days, or both")
     warehouse = Warehouse(home)
     with warehouse.lock():
-        done = erasure.retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
+        done = retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
     if done.policy.pii_days:
         print(f"personal data older than {done.policy.pii_days} days is blanked, by this and by every later run")
     if options.raw_days:

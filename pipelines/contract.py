@@ -203,11 +203,15 @@ TABLES = {
             _SOURCE, _VISIT_ID,
             Column("pos", Type.COUNT, "Position in delivery order, from 1."),
             Column("value", Type.TEXT, "Text as sent.", PAGE),
-            Column("normalised", Type.TEXT, form),
+            *forms,
             Column("extra", Type.JSON, "The item's other fields as sent; NULL when there are none."),
-        )) for name, word, form in (
-            (PHONES, "phone", "Digits, with a leading + if there was one."),
-            (EMAILS, "e-mail address", "Lower-cased address."),
+        )) for name, word, forms in (
+            (PHONES, "phone number", (
+                Column("normalised", Type.TEXT, "Digits of the number, with a leading + if there was one."),
+                Column("e164", Type.TEXT, "The number in E.164, such as +525555550171; one without a country code is"
+                       " of setting `default_region`. NULL where it is no possible number."),
+            )),
+            (EMAILS, "e-mail address", (Column("normalised", Type.TEXT, "Lower-cased address."),)),
         )),
     )
 }  # fmt: skip

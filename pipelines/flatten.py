@@ -6,7 +6,7 @@ the warehouse knows already about the same visits, one table or view `page.<name
 the rows to write.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from pipelines.contract import (
     Field,
     Table,
 )
+from pipelines.privacy.identity import DEFAULT_REGION, numbers
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -304,11 +305,11 @@ create view page.answers as
 """
 
 
-def _contacts(table: str, keys: tuple[str, ...], normalised: str) -> str:
-    """The view of phones or e-mails: an item is text, or an object with the text under one of some keys."""
+def _contacts(table: str, keys: tuple[str, ...]) -> str:
+    """The view of items of phones or e-mails: text, or an object with the text under one of some keys."""
     key = " ".join(f"when item->>'$.{key}' is not null then '{key}'" for key in keys)
     return f"""
-create view page.{table} as
+create view page.{table}_sent as
     with items as (
         select source, visit_id, unnest({table}) as item, generate_subscripts({table}, 1) as pos from page.rewritten
     ),
@@ -324,18 +325,38 @@ create view page.{table} as
                  when is_object then item end as others
         from keyed
     )
-    select source, visit_id, pos, value, {normalised} as normalised, nullif(others::varchar, '{{}}')::json as extra
-    from read;
+    select source, visit_id, pos, value, nullif(others::varchar, '{{}}')::json as extra from read;
 """
 
 
-_WRITE += _contacts(
-    PHONES,
-    PHONE_KEYS,
-    "nullif(case when starts_with(trim(value), '+') then '+' else '' end"
-    " || regexp_replace(value, '[^0-9]', '', 'g'), '')",
-)
-_WRITE += _contacts(EMAILS, EMAIL_KEYS, "nullif(lower(trim(value)), '')")
+_WRITE += _contacts(PHONES, PHONE_KEYS) + _contacts(EMAILS, EMAIL_KEYS)
+# A text may hold several numbers: each is a row, and the item's other fields stand with the first.
+_WRITE += f"""
+create table page.numbers (source varchar, value varchar, n bigint, normalised varchar, e164 varchar);
+
+create view page.{PHONES} as
+    select sent.source, visit_id,
+        row_number() over (partition by sent.source, visit_id order by pos, n) as pos,
+        sent.value, normalised, e164, case when n > 1 then null else extra end as extra
+    from page.{PHONES}_sent as sent
+    left join page.numbers on numbers.source = sent.source and numbers.value = sent.value;
+
+create view page.{EMAILS} as
+    select source, visit_id, pos, value, nullif(lower(trim(value)), '') as normalised, extra from page.{EMAILS}_sent;
+"""
+
+
+def _read_numbers(connection: "DuckDBPyConnection", region_of: Callable[[str], str]) -> None:
+    """Find the phone numbers in the texts of phones."""
+    sent = connection.execute(f"select distinct source, value from page.{PHONES}_sent where value is not null")
+    rows = [
+        (source, value, n, number.normalised, number.e164)
+        for source, value in sent.fetchall()
+        for n, number in enumerate(numbers(value, region_of(source)), 1)
+    ]
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        connection.execute(f"insert into page.numbers select {', '.join(['unnest(?)'] * len(columns))}", columns)
 
 
 def make_tables(connection: "DuckDBPyConnection") -> None:
@@ -412,9 +433,13 @@ def compare(connection: "DuckDBPyConnection", *, is_clean: bool) -> list[tuple[s
     return connection.execute(_MISSING.format(is_clean=is_clean)).fetchall()
 
 
-def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
-    """Make the rows of every table, and make room for them in the warehouse, noting whose they are."""
+def stage(connection: "DuckDBPyConnection", region_of: Callable[[str], str], *, is_clean: bool) -> None:
+    """Make the rows of every table, and make room for them in the warehouse, noting whose they are.
+
+    `region_of` a source: in which country its phone numbers stand without a country code.
+    """
     connection.execute(_WRITE)
+    _read_numbers(connection, region_of)
     connection.execute(
         "create table page.replaced as select source, visit_id from page.rewritten"
         + (" semi join kobra.visits using (source, visit_id)" if is_clean else "")
@@ -422,6 +447,21 @@ def stage(connection: "DuckDBPyConnection", *, is_clean: bool) -> None:
     with transaction.whole(connection):
         meta.note_loaded(connection, "page.touched")
         connection.execute(";".join(_MAKE_ROOM))
+
+
+def try_out(lines: pa.Table) -> None:
+    """Flatten deliveries in a database of their own, and keep nothing."""
+    import duckdb  # noqa: PLC0415
+
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        make_tables(connection)
+        with inbox(connection), attached(connection, lines, []):
+            compare(connection, is_clean=True)
+            connection.execute(_WRITE)
+            _read_numbers(connection, lambda _: DEFAULT_REGION)
+            for name in WRITTEN:
+                connection.execute(f"create temp table tried as from ({query(TABLES[name])}); drop table tried")
 
 
 def query(table: Table) -> str:

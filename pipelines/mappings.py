@@ -17,6 +17,7 @@ from zoneinfo import available_timezones
 from pipelines import rules, transaction
 from pipelines.contract import DEFAULT_TIME_ZONE
 from pipelines.faults import FaultError
+from pipelines.privacy.identity import REGIONS
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -206,6 +207,19 @@ def read(folder: Path) -> Mappings:
             for row in settings
         ),
     )
+
+
+def region_of(folder: Path) -> Callable[[str], str]:
+    """Tells of a source in which country its phone numbers stand without a country code.
+
+    Of a file with faults what reads is taken: `read` tells the faults.
+    """
+    own = folder / "settings.csv"
+    rows = [*_rows(_SETTINGS_SHEET, STARTING_SET / "settings.csv", _Faults("")),
+            *(_rows(_SETTINGS_SHEET, own, _Faults("")) if own.exists() else ())]  # fmt: skip
+    found = {row["source"] or None: row["value"] for row in rows if row["key"] == "default_region"}
+    regions = {source: region for source, region in found.items() if region in REGIONS}
+    return lambda source: regions.get(source) or regions[None]
 
 
 def init(folder: Path) -> list[Path]:
@@ -477,6 +491,7 @@ _SETTINGS = {
     "skew_minutes": _whole(0),
     "late_hours": _whole(0),
     "min_visits_heatmap": _whole(0),
+    "default_region": _Kind(REGIONS.__contains__, "a country by its two letters (ISO 3166), such as MX"),
     "hours_open": _CLOCK,
     "hours_close": _CLOCK,
 }

@@ -6,8 +6,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipelines import comments, inputs, mappings, meta, models, project, retention, wide
-from pipelines.forgotten import Forgotten
+from pipelines import comments, inputs, mappings, meta, models, project, wide
+from pipelines.privacy import retention
+from pipelines.privacy.sweep import Erasure
 from pipelines.warehouse import Loaded, Warehouse
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, fu
         is_astray = not is_full and not meta.remembers_all(connection)
         is_too_old = not is_astray and retention.finds(connection, retention.read(warehouse.home))
         if is_too_old:  # only now: which answers are text, the models know
-            Forgotten(warehouse.home).begin_rewrite()
+            Erasure(warehouse.home).begin_rewrite()
             retention.blank(connection)
             meta.settle(connection, fingerprint)
         elif not is_astray:

@@ -73,13 +73,12 @@ class Visit(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A delivery that cannot become a visit: a code of `contract.REJECTS`, and a sentence without content."""
+    """A delivery that cannot become a visit: a code of `contract.REJECTS`, and a sentence without content. `body`:
+    what can be read of it all the same, as of a visit."""
 
     reason: str
     detail: str
-
-
-_NO_VISIT_ID = Reject("no_visit_id", REJECTS["no_visit_id"])
+    body: bytes | None = None
 
 
 def read_body(delivery: Delivery) -> Visit | Reject:
@@ -98,12 +97,12 @@ def _read(text: str) -> Visit | Reject:
         return _read_unusual(text)
     json_check.check_keys(text)
     visit_id = _visit_id(getattr(usual, name) for name in VISIT_ID)
-    if visit_id is None:
-        return _NO_VISIT_ID
     for name in _USUAL_FIELDS:
         if type(value := getattr(usual, name)) in (dict, list):
             setattr(usual, name, _in_order(value))
     body = _encode(usual)
+    if visit_id is None:
+        return Reject("no_visit_id", REJECTS["no_visit_id"], body)
     return Visit(visit_id, _content_hash(body), body, None)
 
 
@@ -111,13 +110,14 @@ def _read_unusual(text: str) -> Visit | Reject:
     json_check.check(text)
     payload = _parse_leniently(text)
     visit_id = _visit_id(payload.get(name) for name in VISIT_ID)
-    if visit_id is None:
-        return _NO_VISIT_ID
     payload = _in_order(payload)
     body = _encode(payload)
     content_hash = _content_hash(body)
     extra = _straighten(payload)
-    return Visit(visit_id, content_hash, _encode(payload) if extra.changed else body, extra.fields)
+    straight = _encode(payload) if extra.changed else body
+    if visit_id is None:
+        return Reject("no_visit_id", REJECTS["no_visit_id"], straight)
+    return Visit(visit_id, content_hash, straight, extra.fields)
 
 
 def _in_order(value: Any) -> Any:

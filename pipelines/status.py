@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import disk, health, silence
 from pipelines.disk import Disk
-from pipelines.forgotten import Forgotten
 from pipelines.published import NothingPublishedError, attached
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -85,7 +84,7 @@ def _store(warehouse: Warehouse, room: Disk, closed: dict[str, Path], being_writ
         "free_bytes": room.free,
         "free_floor_bytes": room.floor,
         "publish_bytes": room.copy,
-        "erasure_unfinished": Forgotten(warehouse.home).is_unfinished,
+        "erasure_unfinished": (warehouse.home / "erasure" / "unfinished").exists(),
     }
 
 
@@ -167,6 +166,11 @@ def _faults(figures: dict[str, Any], room: Disk) -> Iterator[str]:
         yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
     if figures.get("damaged_records"):
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
+    if crashed := figures.get("rejected_by_reason", {}).get("crashed_reader"):
+        yield (
+            f"{crashed} deliveries ended the process that read them, and are rejected: see `kobra rejects`; once a "
+            "new version is installed, `kobra load --retry-rejects` reads them"
+        )
     if figures["erasure_unfinished"]:
         yield "a person is erased from the raw store and not yet from what people read: `kobra run` goes on with it"
     if room.is_full:

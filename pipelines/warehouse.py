@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import forgotten, inputs, mappings, meta, retention
+from pipelines import crash_guard, inputs, mappings, meta
 from pipelines.environment import replaced
 from pipelines.faults import FaultError, UsageError
-from pipelines.forgotten import Forgotten
+from pipelines.privacy import retention, sweep
+from pipelines.privacy.sweep import Erasure
 from pipelines.quoting import literal
 from pipelines.waiting import Ledger, Seen, look, stamps
 from receiver import rawstore
@@ -95,19 +96,25 @@ class Warehouse:
         edited = [home / "mappings" / name for name in mappings.FILES]
         self._edited = [*edited, *inputs.files(home / "inputs").values()]
         self._ledger = Ledger(
-            self.folder / "taken.json", self.working, self.published, *self._edited, *forgotten.files(home)
+            self.folder / "taken.json", self.working, self.published, *self._edited, *sweep.files(home)
         )
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep every other run out; the kernel lets go when this process dies. Raises BusyError at once."""
+    def lock(self, told_to_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """Keep every other run out; the kernel lets go when this process dies.
+
+        Where another run holds the lock, raises BusyError at once, or calls `told_to_wait` and waits for its turn.
+        """
         rawstore.make_folder(self.folder)
         fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BusyError("another run holds the lock; this one changed nothing") from None
+                if told_to_wait is None:
+                    raise BusyError("another run holds the lock; this one changed nothing") from None
+                told_to_wait()
+                fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)
@@ -130,6 +137,7 @@ class Warehouse:
         self.publish()
         taken = self.taken()
         rawstore.compress_before(self.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
+        Erasure(self.home).note_swept()
         now = look(self.raw)
         if now.closed.keys() == seen.closed.keys() and stamps(self._edited) == before:
             self._ledger.write(now, holds_until)
@@ -141,6 +149,7 @@ class Warehouse:
         with self.open(**_LOADING) as connection:
             seen = self._look()
             if retry_rejects:
+                crash_guard.release(self.folder)
                 _forget(connection, seen)
             return self._load(connection, seen, progress)
 
@@ -162,16 +171,16 @@ class Warehouse:
                 raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
             if retention.read(self.home).pii_days and not meta.is_built(connection):
                 raise UnfinishedError("personal data has to be blanked first: run `kobra build`, which knows it")
-            if not (marks := Forgotten(self.home)).wants_rewrite:
+            if not (erasure := Erasure(self.home)).wants_rewrite:
                 self._publish(connection)
                 return
-            marks.clean(connection)
+            erasure.clean(connection)
         self._rewrite()
         with self.open() as connection:
             self._publish(connection)
-        if marks.is_unfinished:
+        if erasure.is_unfinished:
             self._export_again()
-        marks.end()
+        erasure.end()
 
     def check_load(self) -> None:
         """Raise UnfinishedError when the working file holds but a part of what a load was to bring."""
@@ -196,13 +205,19 @@ class Warehouse:
             make_tables(connection)
             yield connection
 
-    def _look(self) -> Seen:
+    def tidy(self) -> None:
+        """Finish what processes left that died: deliveries of which one died, half-open segments, copies of segments.
+        Hold the lock."""
+        crash_guard.examine(self.folder)
         for segment, torn in rawstore.recover(self.raw):
             if torn:
                 log.warning("segment %s: %d bytes behind its last whole record set aside", segment, torn)
         for copy, aside, saved in rawstore.settle(self.raw):
             log.warning("%s differs from another file of its segment: set aside as %s, %d record(s) of it saved",
                         copy, aside.name, saved)  # fmt: skip
+
+    def _look(self) -> Seen:
+        self.tidy()
         return look(self.raw)
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
@@ -212,15 +227,21 @@ class Warehouse:
         taken = _taken(connection)
         waiting = {segment: path for segment, path in seen.closed.items() if not rawstore.is_among(path, taken)}
         total = Loaded()
-        Forgotten(self.home).keep_out(connection, self.raw, waiting.values())
+        Erasure(self.home).keep_out(connection, waiting.values())
         if taken and not waiting:
             _remove(_cut_short(self.folder))  # what it was to load is loaded
             return total
         meta.outdate(connection)
         _drop_unfinished(connection)
-        with flatten.inbox(connection), _Loads(self.folder, connection) as loads:
-            for batch in batches(waiting):
+        crashing = crash_guard.quarantined(self.folder)
+        with (
+            flatten.inbox(connection),
+            _Loads(self.folder, connection, mappings.region_of(self.home / "mappings")) as loads,
+            crash_guard.Note(self.folder) as note,
+        ):
+            for batch in batches(waiting, crashing, note.begin):
                 total = total.plus(loads.load(batch, seen))
+                note.end()
                 progress(total)
         return total
 
@@ -278,7 +299,8 @@ def _wal(database: Path) -> Path:
 class _Loads:
     """dlt loads, one a batch, in a folder of their own that is made fresh and goes when all are done."""
 
-    def __init__(self, folder: Path, connection: "DuckDBPyConnection") -> None:
+    def __init__(self, folder: Path, connection: "DuckDBPyConnection", region_of: Callable[[str], str]) -> None:
+        self._region_of = region_of
         self._leftovers = _cut_short(folder)
         self._is_clean = not self._leftovers
         self._connection = connection
@@ -326,7 +348,7 @@ class _Loads:
                 from pipelines.batches import lines_of  # noqa: PLC0415
 
                 flatten.receive_again(self._connection, lines_of(_read_again(seen, missing)))
-            flatten.stage(self._connection, is_clean=self._is_clean)
+            flatten.stage(self._connection, self._region_of, is_clean=self._is_clean)
             packed.result()
             self._pipeline.load(raise_on_failed_jobs=True)
             outcomes = flatten.outcomes(self._connection)

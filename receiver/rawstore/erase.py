@@ -112,7 +112,9 @@ def _frames_after(file: BinaryIO, erasure: _Erasure) -> Iterator[bytes]:
             continue
         erasure.erased = before
         compress = zstandard.ZstdCompressor(level=6, write_checksum=True).compress
-        yield from map(compress, blocks(erasure.after(lines(Frame(file, frame.at).texts()))))
+        again = lines(Frame(file, frame.at).texts())
+        whole = (line for line in again if frame.is_whole or line.endswith(b"\n"))
+        yield from map(compress, blocks(erasure.after(whole)))
         if not frame.is_whole:
             yield FRAME_MAGIC  # what is lost of it is still told as damage
 

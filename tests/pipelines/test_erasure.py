@@ -1,8 +1,10 @@
 """A person who was forgotten is nowhere: no file under KOBRA_HOME holds a byte of theirs, nothing brings it back."""
 
 import json
+import os
 import shutil
 import stat
+import subprocess
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +17,18 @@ import duckdb
 import pytest
 import zstandard
 from interruptions import DIED, Plan, finish
-from kobra_home import Home, Post, encoded, example, later, small
+from kobra_home import KOBRA, Home, Post, encoded, example, later, small
 from test_interrupted import differences, everything
 
-from pipelines import retention
 from pipelines.export import earlier
-from pipelines.forgotten import Forgotten
+from pipelines.privacy import retention
+from pipelines.privacy.sweep import Erasure, marks_of
 from pipelines.sample import deliveries
 from receiver import rawstore
 
 ACCOUNT, PHONE, MAIL = "0070071742", "+52 (55) 1234-0099", "Zoraida@Canaria.example"
 WHO = ("--source", "lender_a", "--account", ACCOUNT, "--phone", "525512340099", "--email", "zoraida@canaria.EXAMPLE")
-FORGET = ("forget", *WHO)
+FORGET = ("forget", "--yes", *WHO)
 # Whatever of them is in a file, one of these is; in small letters and without accents.
 WORDS = [b"zoraida", b"ixtlilxochitl", b"1234-0099", b"525512340099", b"canaria", b"0070071742", b"visit-of-z"]
 # A day that is not over, and not compressed, before the tests are: they may begin a minute before midnight.
@@ -177,7 +179,7 @@ def assert_forgotten(both: Both) -> None:
     assert traces(both.home) == []
     assert differences(comparable(both.home), comparable(both.never)) == {}
     assert both.kept() == both.others
-    assert not Forgotten(both.home.path).wants_rewrite
+    assert not Erasure(both.home.path).wants_rewrite
     assert run(both.home, "verify") == 0
 
 
@@ -225,20 +227,21 @@ def test_forget_leaves_no_byte_of_them_and_everything_else_as_if_they_had_never_
     assert (done.returncode, done.stderr) == (0, "")
     touched = sum(verdict.erased > 0 for verdict in rawstore.verify(built.home.raw))
     assert touched > 3
-    assert done.stdout == (
+    told = done.stdout.splitlines()
+    assert told[-1] == (
         f"erased: 8 deliveries of 4 visit(s) in {touched} segment(s), 2 file(s) left beside segments;"
-        " 8 export(s) written anew\n"
-        "inputs/payments.csv is yours and still has 2 row(s) of the account: remove them, then run this again\n"
+        " 8 export(s) written anew"
     )
+    assert "found: 8 deliveries of 4 visit(s) in" in done.stdout
+    assert "found: 4 row(s) of marts.visits" in told
+    assert "not ours: inputs/payments.csv has 2 row(s) of the account: remove them, then run this again" in told
     assert {name for name, _ in traces(built.home)} == {
         "inputs/payments.csv", "warehouse/working.duckdb", "warehouse/kobra.duckdb",
     }  # fmt: skip
     assert {word for _, word in traces(built.home)} == {ACCOUNT.encode()}
 
     (built.home.path / "inputs" / "payments.csv").unlink()
-    assert built.home.kobra(*FORGET).stdout.startswith(
-        "erased: 0 deliveries of 0 visit(s) in 0 segment(s), 0 file(s)"
-    )
+    assert "erased: 0 deliveries of 0 visit(s) in 0 segment(s), 0 file(s)" in built.home.kobra(*FORGET).stdout
     assert traces(built.home) == []
     assert (built.home.path / "exports" / "notes.csv").read_text() == "of the customer"
     assert len(earlier(built.home.warehouse.published, built.home.path / "exports")) == 7
@@ -403,7 +406,7 @@ def test_nothing_comes_back_by_an_import(both: Both, tmp_path: Path) -> None:
     others = encoded(small("new"))
     file.write_bytes(b"\n".join([*(post.body for post in THEIRS), unsigned, encoded(canary("visit-of-z7")), others]))
     done = both.home.kobra("import", "--source", "lender_a", file)
-    assert done.stdout == "2 deliveries read, 2 landed, 0 known already; 9 more of forgotten persons left out\n"
+    assert done.stdout == "2 deliveries read, 2 landed, 0 known already; 9 more of erased persons left out\n"
     assert run(both.home, "run") == 0
     assert traces(both.home) == []
     assert "new" in both.home.visits()
@@ -416,7 +419,7 @@ def test_another_lenders_account_of_that_number_is_another_person(both: Both) ->
     assert run(both.home, *FORGET) == 0
     assert "b1" in both.home.visits()
     assert "b2" in both.home.visits()  # --source was given, for phones as well
-    assert run(both.home, "forget", "--phone", "52 55 12 34 00 99") == 0
+    assert run(both.home, "forget", "--yes", "--phone", "52 55 12 34 00 99") == 0
     assert "b2" not in both.home.visits()
 
 
@@ -434,12 +437,12 @@ def test_visits_whose_raw_segments_are_gone_are_known_by_their_current_version(b
 
 SYNCS = [("receiver.rawstore.disk", "sync_folder", number) for number in range(2, 22)]
 MOMENTS = [
-    ("pipelines.forgotten", "Forgotten.add", 1),
+    ("pipelines.privacy.marks", "Marks.add", 1),
     ("receiver.rawstore", "erase_records", 1),
     ("receiver.rawstore.disk", "write_new", 6),
-    ("pipelines.forgotten", "Forgotten._sweep", 1),
-    ("pipelines.forgotten", "Forgotten._remove", 1),
-    ("pipelines.forgotten", "Forgotten.erase", 1),
+    ("pipelines.privacy.sweep", "Erasure._sweep", 1),
+    ("pipelines.privacy.sweep", "Erasure._remove", 1),
+    ("pipelines.privacy.sweep", "Erasure.erase", 1),
     ("pipelines.warehouse", "Warehouse._load", 1),
     ("pipelines.warehouse", "_sync", 1),
     ("pipelines.warehouse", "Warehouse._rewrite", 1),
@@ -460,7 +463,7 @@ def test_killed_anywhere_another_run_or_another_forget_finishes_it(both: Both, m
     assert sorted(map(rawstore.identity, both.home.segments())) == names
     assert {record.delivery_id for record in both.kept()} >= {record.delivery_id for record in both.others}
     assert sum(len(verdict.damage) for verdict in rawstore.verify(both.home.raw)) == 0
-    is_known = bool(Forgotten(both.home.path))
+    is_known = bool(marks_of(both.home.path))
     again = Home(both.home.path.with_name("again"))
     shutil.copytree(both.home.path, again.path)
     assert run(both.home, *FORGET) == 0
@@ -508,7 +511,7 @@ def test_a_receiver_goes_on_and_what_it_is_still_writing_goes_with_the_next_run(
         assert receiver.post(post.body).status == 200
     assert receiver.post(encoded(small("during"))).status == 200
     assert run(both.home, *FORGET) == 0
-    assert "8 in segments that are still being written" in (both.home.path / "run.log").read_text()
+    assert "found: 8 deliveries in segments that are still being written" in (both.home.path / "run.log").read_text()
     assert {name.rpartition(".")[2] for name, _ in traces(both.home)} == {"open"}
     assert receiver.post(encoded(small("after"))).status == 200
     assert receiver.stop() == 0
@@ -517,28 +520,43 @@ def test_a_receiver_goes_on_and_what_it_is_still_writing_goes_with_the_next_run(
     assert {"during", "after"} <= both.home.visits().keys()
 
 
-def test_while_another_run_holds_the_lock_it_changes_nothing_and_says_so(both: Both) -> None:
+def test_while_another_run_holds_the_lock_retain_changes_nothing_and_says_so(both: Both) -> None:
     with both.home.warehouse.lock():
-        for arguments in (FORGET, ("retain", "--raw-days", "1")):
-            assert run(both.home, *arguments) == 75
+        assert run(both.home, "retain", "--raw-days", "1") == 75
     assert not (both.home.path / "erasure").exists()
+
+
+def test_while_another_run_holds_the_lock_forget_says_that_it_waits_and_then_does_it(both: Both) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
+    command = [KOBRA, *FORGET, "--dry-run"]
+    with both.home.warehouse.lock():
+        waiting = subprocess.Popen(
+            command, env=environ | {"KOBRA_HOME": str(both.home.path)}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert waiting.stderr
+        assert "waiting until it has ended" in waiting.stderr.readline()
+        assert waiting.poll() is None
+    out, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, "found: 8 deliveries of 4 visit(s)" in out) == (0, True)
 
 
 # ---------------------------------------------------------------- what nobody can attribute
 
 
 @pytest.mark.slow
-def test_rejected_and_damaged_records_with_the_id_are_counted_and_erased_on_demand(both: Both) -> None:
-    broken = b'{"externalID": ' + ACCOUNT.encode() + b', "client": "Zoraida"'
+def test_rejected_and_damaged_records_with_the_bare_id_are_counted_and_erased_on_demand(both: Both) -> None:
+    broken = b'{"cuenta": ' + ACCOUNT.encode() + b', "client": "Zoraida"'
     both.home.land(Post(broken, TOMORROW), Post(broken.replace(ACCOUNT.encode(), ACCOUNT.encode() + b"1"), TOMORROW))
     damaged = both.home.segments()[-1].with_name("20990101T000000000000Z.jsonl")
-    damaged.write_bytes(rawstore.encode(both.theirs[0]).replace(b"ZORAIDA", b"zoraida"))
+    theirs = rawstore.encode(both.theirs[0]).replace(b"ZORAIDA", b"zoraida").replace(b"externalID", b"cuenta")
+    damaged.write_bytes(theirs)
     assert run(both.home, "run") == 0
     log = both.home.path / "run.log"
     assert run(both.home, *FORGET) == 0
-    assert "2 rejected or damaged deliveries have such an id in them and are kept" in log.read_text()
+    assert "2 rejected or damaged deliveries have the id of the account in them and may be" in log.read_text()
     assert run(both.home, *FORGET, "--rejects") == 0
-    assert "2 rejected or damaged deliveries with an id in them: erased as well" in log.read_text()
+    assert "and 2 rejected or damaged ones in" in log.read_text()
     assert len(both.home.values("from rejects")) == len(both.never.values("from rejects")) + 1
     left = traces(both.home)
     assert {word for _, word in left} <= {b"zoraida", b"0070071742"}  # of the account with one digit more
@@ -577,8 +595,9 @@ def test_somebody_unknown_is_forgotten_with_exit_code_0_and_zero_counts(tmp_path
         "erased: 0 deliveries of 0 visit(s) in 0 segment(s), 0 file(s) left beside segments;"
         " 0 export(s) written anew\n"
     )
-    done = home.kobra("forget", "--source", "a", "--account", "1", "--phone", "2", "--email", "x@y")
-    assert (done.returncode, done.stdout, done.stderr) == (0, nothing, "")
+    done = home.kobra("forget", "--yes", "--source", "a", "--account", "1", "--phone", "2", "--email", "x@y")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(nothing)
     assert not home.warehouse.published.exists()
 
 
@@ -589,9 +608,10 @@ def test_what_is_kept_of_them_says_nothing_and_is_its_owners_alone(both: Both) -
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
         "key": 0o600,
         "marks": 0o600,
+        "swept": 0o600,
     }
     kinds = Counter(line.split()[0] for line in (folder / "marks").read_text().splitlines())
-    assert kinds == {"account": 1, "phone": 1, "email": 1, "visit": 4}
+    assert kinds == {"account": 1, "phone": 3, "email": 1, "visit": 4}
 
 
 @pytest.mark.slow

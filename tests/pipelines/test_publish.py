@@ -178,7 +178,7 @@ def test_the_published_file_has_the_form_that_docs_name(tmp_path: Path) -> None:
     """docs/clients.md says who can open it: also after dbt wrote to it, and after it was written anew."""
     home = Home(tmp_path)
     home.land(small("1", externalID="a"), small("2"))
-    for arguments in (["run"], ["forget", "--source", "lender_a", "--account", "a"], ["run"]):
+    for arguments in (["run"], ["forget", "--yes", "--source", "lender_a", "--account", "a"], ["run"]):
         assert home.kobra(*arguments).returncode == 0
         with duckdb.connect() as connection:
             connection.execute(f"attach '{home.warehouse.published}' as w (read_only)")

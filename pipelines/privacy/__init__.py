@@ -1,0 +1,1 @@
+"""Erase persons, and keep personal data no longer than told."""

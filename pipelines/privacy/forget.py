@@ -1,0 +1,334 @@
+"""Forget a person: in the raw store, the tables, the exports, and whatever comes later.
+
+A person is every delivery of every visit of which some version has the account, or has the phone or the e-mail
+address among its phones or e-mails, and every delivery that cannot be read as a visit and holds the phone, the
+address, or the account under its name. Other texts are not searched: a name in a comment on somebody else's visit
+stays. Where only the bare id of an account stands in what cannot be read, it is counted, and erased on demand.
+
+What is promised once `forget` has come to its end, or the run that went on with it: no file of ours under KOBRA_HOME
+holds a byte of what was sent of the person, in a segment, in a database file, in what `kobra export` wrote to its
+usual folder, or in what was left beside them; and nothing of it comes back by a rebuild, a restore, an import, a
+redelivery or another visit of that account. A segment that the receiver is still writing is rewritten by the run
+that loads it.
+
+What is not: backups and copies elsewhere, exports in other folders, readers that have the old file open, the disk's
+own free blocks, the customer's files in inputs/ and mappings/.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines import crash_guard, export, inputs, marts, rules
+from pipelines.faults import FaultError, UsageError
+from pipelines.privacy import retention, sweep
+from pipelines.privacy.marks import ANY_SOURCE, Identifier, Marks, account, emails, phones
+from pipelines.privacy.retention import Policy
+from pipelines.privacy.sweep import Erasure, Found, Swept
+from pipelines.privacy.texts import forms
+from pipelines.reading import Reject, read_body
+from pipelines.warehouse import Loaded, Warehouse
+from receiver import rawstore
+from receiver.rawstore import Damage, Delivery
+
+log = logging.getLogger(__name__)
+
+
+class UnfinishedErasureError(FaultError):
+    """The raw store is done, the warehouse is not."""
+
+
+class ContradictionError(UsageError):
+    """A policy that makes no sense."""
+
+
+class Persons(NamedTuple):
+    """Who is to be forgotten, as asked: `source` is whose accounts they are, and whose phones and addresses; None:
+    those of every source."""
+
+    accounts: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass
+class Search:
+    """What was searched, what was found by place, and what could not be looked into. Figures and names of our own
+    files alone: they say nothing of the person."""
+
+    segments: int = 0
+    asides: int = 0
+    torn: int = 0
+    tables: int = 0
+    raw: Found = field(default_factory=lambda: Found([], set(), 0, 0))
+    rows: dict[str, int] = field(default_factory=dict)
+    exports: list[str] = field(default_factory=list)
+    diverted: list[str] = field(default_factory=list)
+    being_written: int = 0  # deliveries in segments that the receiver is still writing
+    mentioned: int = 0  # unreadable deliveries and damaged stretches in which the bare id of an account stands
+    damaged: list[Damage] = field(default_factory=list)
+    unread: int = 0  # deliveries in quarantine
+    input_rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found that an erasure would change."""
+        return not (self.raw.deliveries or self.rows or self.diverted or self.being_written)
+
+    def lines(self) -> Iterator[str]:
+        """For the screen."""
+        yield (
+            f"searched: {self.segments:,} segment(s), {self.asides} copies set aside, {self.torn} torn end(s), "
+            f"{self.tables} table(s) of the working file, {len(self.exports)} export(s), inputs/"
+        )
+        visits = len(self.raw.visits)
+        yield f"found: {self.raw.deliveries} deliveries of {visits} visit(s) in {len(self.raw.files)} raw file(s)"
+        if self.raw.without_visit:
+            yield f"found: {self.raw.without_visit} of these have no visit id, or cannot be read as a visit"
+        for table, rows in self.rows.items():
+            yield f"found: {rows} row(s) of {table}"
+        if self.diverted:
+            yield f"found: {len(self.diverted)} schema(s) that a load wrote by settings of another program"
+        if self.being_written:
+            yield (
+                f"found: {self.being_written} deliveries in segments that are still being written: "
+                "the kobra run that loads them erases them"
+            )
+        if self.exports:
+            yield f"exports are written anew: {', '.join(self.exports)}"
+        yield from self._not_looked_into()
+
+    def _not_looked_into(self) -> Iterator[str]:
+        if self.mentioned:
+            yield (
+                f"not sure: {self.mentioned} rejected or damaged deliveries have the id of the account in them "
+                "and may be of somebody else: --rejects erases them as well"
+            )
+        for damage in self.damaged:
+            yield f"not looked into: {damage.segment} is damaged at offset {damage.offset}"
+        if self.unread:
+            yield f"not looked into: {self.unread} deliveries in quarantine, of which a reader died"
+        for name, rows in self.input_rows.items():
+            yield (f"not ours: inputs/{name} has {rows} row(s) of the account: remove them, then run this again")
+
+
+class Forgot(NamedTuple):
+    """What was erased. Figures alone: they say nothing of the person."""
+
+    swept: Swept
+    exports: int  # written anew
+    mentioned: int  # unreadable deliveries with a bare id, erased on demand
+
+    def line(self) -> str:
+        """For the screen."""
+        also = f" and {self.mentioned} rejected or damaged ones" if self.mentioned else ""
+        return (
+            f"erased: {self.swept.deliveries} deliveries of {self.swept.visits} visit(s){also} in "
+            f"{self.swept.segments} segment(s), {self.swept.leftovers} file(s) left beside segments; "
+            f"{self.exports} export(s) written anew"
+        )
+
+
+class Retained(NamedTuple):
+    """What a policy removed."""
+
+    partitions: list[str]
+    policy: Policy
+
+
+# ---------------------------------------------------------------- searching
+
+
+def search(warehouse: Warehouse, persons: Persons) -> Search:
+    """Look for persons everywhere and change nothing but what every run does with what others left. Hold the lock."""
+    warehouse.tidy()
+    erasure = Erasure(warehouse.home)
+    marks = erasure.marks.imagined(_identifiers(erasure.marks, persons))
+    raw = warehouse.raw
+    found = Search(
+        segments=len(rawstore.closed(raw)) + len(rawstore.opened(raw)),
+        asides=len(rawstore.set_aside_in(raw)),
+        torn=len(list(raw.glob(f"*/*{rawstore.TORN}"))),
+        exports=[each.path.name for each in export.earlier(warehouse.published, warehouse.home / "exports")],
+        unread=len(crash_guard.quarantined(warehouse.folder)),
+    )
+    visits = sweep.Visits()
+    if warehouse.working.exists():
+        with warehouse.open() as connection:
+            visits = sweep.loaded_visits(connection, marks)
+            marks.add(Identifier("visit", *visit) for visit in visits)
+            found.tables = len(sweep.tables(connection))
+            found.diverted = sweep.diverted(connection)
+    found.raw = erasure.find(sweep.closed_files(raw), marks)
+    if warehouse.working.exists():
+        with warehouse.open() as connection:
+            found.rows = sweep.rows_of(connection, visits | found.raw.visits)
+    found.being_written = erasure.find(rawstore.opened(raw), marks).deliveries
+    mentions = _Mentions(marks, persons)
+    with crash_guard.Note(warehouse.folder) as note:
+        for path in sweep.closed_files(raw):
+            note.begin(path)
+            mentions.look_into(path)
+            note.end()
+    found.mentioned, found.damaged = mentions.found, mentions.damaged
+    found.input_rows = _input_rows(warehouse.home / "inputs", persons)
+    return found
+
+
+def _identifiers(marks: Marks, persons: Persons) -> set[Identifier]:
+    source = persons.source or ANY_SOURCE
+    region = marks.region_of(source)
+    found = {account(text, source) for text in persons.accounts}
+    for text in persons.phones:
+        found |= phones(text, source, region)
+    for text in persons.emails:
+        found |= emails(text, source)
+    return found
+
+
+class _Mentions:
+    """What nobody can read and has the bare id of an account in it."""
+
+    def __init__(self, marks: Marks, persons: Persons) -> None:
+        self._marks = marks
+        self._source = persons.source
+        self._patterns = [
+            re.compile(rf"(?<![0-9A-Za-z]){re.escape(text.strip())}(?![0-9A-Za-z])") for text in persons.accounts
+        ]
+        self.found = 0
+        self.damaged = list[Damage]()
+
+    def look_into(self, path: Path) -> None:
+        """Count the mentions in a file, and note what cannot be looked into."""
+        has_damage = False
+        for found in rawstore.read_segment(path):
+            if isinstance(found, rawstore.Landed):
+                self.found += self.record_goes(found.delivery)
+            elif isinstance(found, Damage):
+                has_damage = True
+                self.damaged.append(found)
+        if has_damage:
+            rawstore.erase_records(path, lambda _: False, self._count_stretch)
+
+    def _count_stretch(self, stretch: bytes) -> bool:
+        self.found += self.damage_goes(stretch)
+        return False
+
+    def record_goes(self, delivery: Delivery) -> bool:
+        """Whether a delivery cannot be read as a visit, and mentions the id."""
+        return (
+            bool(self._patterns)
+            and self._source in (None, delivery.source)
+            and (delivery.delivery_id in self._marks.unread or isinstance(read_body(delivery), Reject))
+            and self._is_mentioned(delivery.exact_body())
+            and self._marks.theirs(delivery) is None
+        )
+
+    def damage_goes(self, stretch: bytes) -> bool:
+        """Whether a damaged stretch mentions the id."""
+        return self._is_mentioned(stretch)
+
+    def _is_mentioned(self, content: bytes) -> bool:
+        return any(pattern.search(text) for text in forms(content) for pattern in self._patterns)
+
+
+def _input_rows(folder: Path, persons: Persons) -> dict[str, int]:
+    """Rows of the account in the customer's files, by file."""
+    import duckdb  # noqa: PLC0415
+
+    if not persons.accounts or not folder.is_dir():
+        return {}
+    with duckdb.connect() as connection:
+        connection.execute("create schema kobra")
+        connection.execute(rules.macros("kobra"))
+        inputs.write(connection, folder)
+        counts = {
+            path.name: sum(
+                int(row[0])
+                for text in persons.accounts
+                for row in connection.execute(
+                    f"select count(*) from inputs.{name} where external_id = ? and (source is null or source = ?)",
+                    [text.strip(), persons.source],
+                ).fetchall()
+            )
+            for name, path in inputs.files(folder).items()
+        }
+    return {name: count for name, count in counts.items() if count}
+
+
+# ---------------------------------------------------------------- erasing
+
+
+def forget(
+    warehouse: Warehouse,
+    persons: Persons,
+    progress: Callable[[Loaded], None] = lambda _: None,
+    *,
+    rejects: bool = False,
+) -> Forgot:
+    """Erase persons everywhere, publish without them, and let nothing of them in again. Hold the lock.
+
+    `rejects`: erase also what nobody can read and has the bare id of an account in it.
+
+    May be run again at any time, and does what is left to do. Raises UnfinishedErasureError when the marts cannot be
+    built: then the raw store is done, and the next run that comes to its end does the rest.
+    """
+    warehouse.tidy()
+    erasure = Erasure(warehouse.home)
+    erasure.begin()
+    erasure.marks.add(_identifiers(erasure.marks, persons))
+    swept, exports = Swept(), 0
+    mentioned = _erase_mentions(sweep.closed_files(warehouse.raw), erasure.marks, persons) if rejects else 0
+    if warehouse.working.exists() or rawstore.partitions(warehouse.raw):
+        with warehouse.open() as connection:
+            swept = erasure.erase(connection)
+        exports = len(export.earlier(warehouse.published, warehouse.home / "exports"))
+        try:
+            marts.run(warehouse, progress)
+        except FaultError as why:
+            raise UnfinishedErasureError(
+                f"{why}\nThe raw store holds nothing of them any more; what is published still does. Mend this, and "
+                "the next kobra run finishes the erasure."
+            ) from why
+    else:
+        erasure.end()
+    return Forgot(swept, exports, mentioned)
+
+
+def _erase_mentions(paths: Iterable[Path], marks: Marks, persons: Persons) -> int:
+    mentions = _Mentions(marks, persons)
+    erased = 0
+    for path in paths:
+        mentions.found, mentions.damaged = 0, []
+        mentions.look_into(path)
+        if mentions.found:
+            erased += rawstore.erase_records(path, mentions.record_goes, mentions.damage_goes)
+    return erased
+
+
+def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None] = lambda _: None) -> Retained:
+    """Keep no more than the policy says, and remember it: what it does not say stays as it was told before. Hold the
+    lock.
+
+    Raises ContradictionError. Partitions go last, when everything in them is loaded and published.
+    """
+    before = retention.read(warehouse.home)
+    policy = Policy(told.raw_days or before.raw_days, told.pii_days or before.pii_days)
+    if policy.raw_days and policy.pii_days and policy.pii_days > policy.raw_days:
+        raise ContradictionError(
+            f"personal data kept for {policy.pii_days} days would outlive the raw records, kept for "
+            f"{policy.raw_days}, of which alone it can be checked and made again: give --pii-days of at most "
+            "--raw-days, or --raw-days of at least that"
+        )
+    retention.write(warehouse.home, policy)
+    if not warehouse.working.exists() and not rawstore.partitions(warehouse.raw):
+        return Retained([], policy)
+    Erasure(warehouse.home).begin_rewrite()
+    marts.run(warehouse, progress)
+    if told.raw_days is None:
+        return Retained([], policy)
+    return Retained(retention.remove_partitions(warehouse.raw, told.raw_days, warehouse.taken()), policy)
