@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,19 +18,24 @@ from typing import TYPE_CHECKING
 from pipelines import crash_guard
 from pipelines.faults import FaultError, UsageError
 from pipelines.settings import Settings
-from pipelines.warehouse import BusyError, Loaded, Warehouse
+from pipelines.terminal import speak_any_encoding
+from pipelines.warehouse import BusyError, LessThanBeforeError, Loaded, Warehouse
 from receiver import rawstore
 
 if TYPE_CHECKING:
     from pipelines.privacy.forget import Persons
 
+_SHOWN = 10  # of many
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 
 def entry() -> int:
     """The command as it is installed. One that reads bodies has a process of its own, as a body may end it."""
     options = _parser().parse_args()
-    warehouse = Warehouse(Path(os.environ.get("KOBRA_HOME", "").strip() or Settings.home).expanduser())
+    try:
+        warehouse = Warehouse(Settings.from_environ(os.environ).home)
+    except UsageError as why:
+        return _failed(why)
     if options.command not in (_run, _load, _import, _forget, _retain) or _has_nothing_to_do(warehouse, options):
         return _execute(options)
     return crash_guard.guarded(warehouse.folder, lambda: _execute(options))
@@ -42,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     os.umask(0o077)
+    speak_any_encoding()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         options.settings = settings = Settings.from_environ(os.environ)
@@ -57,23 +64,32 @@ def _execute(options: argparse.Namespace) -> int:
 
 
 def _failed(why: Exception) -> int:
-    """Say what went wrong, and answer with the exit code. Of what is not our own only the kind and the place are
-    told: texts of other libraries may quote what Kobra sent."""
+    """Say what went wrong, and answer with the exit code."""
+    print(_sentence(why), file=sys.stderr)
     if isinstance(why, BusyError | UsageError):
-        print(f"kobra: {why}", file=sys.stderr)
         return BUSY if isinstance(why, BusyError) else USAGE
-    if os.strerror(errno.ENOSPC) in str(why):
-        print("kobra: no space is left on the disk: make room, then run this again; nothing is lost", file=sys.stderr)
-        return FAILED
+    return FAILED
+
+
+def _sentence(why: Exception) -> str:
+    """What went wrong. Of what is not our own only kind and place are told: its text may quote what was sent."""
+    if isinstance(why, BusyError | UsageError):
+        return f"kobra: {why}"
+    if _is_disk_full(why):
+        return "kobra: no space is left on the disk: make room, then run this again; nothing is lost"
     if isinstance(why, FaultError):
-        print(f"{why}\nkobra: nothing is published; what people read stays as it was", file=sys.stderr)
-        return FAILED
+        return f"{why}\nkobra: nothing is published; what people read stays as it was"
     reason = f": {why.strerror}" if isinstance(why, OSError) and why.strerror else ""
     place = ", ".join(f"{Path(at.filename).name}:{at.lineno}" for at in traceback.extract_tb(why.__traceback__)[-4:])
-    print(
-        f"kobra: failed with {type(why).__name__}{reason} (at {place}); nothing is lost, try again", file=sys.stderr
-    )
-    return FAILED
+    return f"kobra: failed with {type(why).__name__}{reason} (at {place}); nothing is lost, try again"
+
+
+def _is_disk_full(why: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is that of a full disk."""
+    if why is None:
+        return False
+    is_told = getattr(why, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(why)
+    return is_told or _is_disk_full(why.__cause__ or why.__context__)
 
 
 _Command = Callable[[Path, argparse.Namespace], int]
@@ -99,12 +115,16 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
     run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
     build = command("build", "build and test the marts in the working file", _build)
+    load = command("load", "load what landed into the working file", _load)
+    load.add_argument("--retry-rejects", action="store_true", help="read segments with rejects again, after a fix")
+    for builder in (run, load):
+        builder.add_argument(
+            "--accept-loss", action="store_true",
+            help="make the working file anew although raw segments of what is published are gone",
+        )  # fmt: skip
     for builder in (run, build):
         builder.add_argument("--as-of", type=_day, metavar="DATE", help="the day to speak of (default today)")
         builder.add_argument("--full-refresh", action="store_true", help="build history afresh, not what changed")
-
-    load = command("load", "load what landed into the working file", _load)
-    load.add_argument("--retry-rejects", action="store_true", help="read segments with rejects again, after a fix")
 
     edited = command("mappings", "copy the starting set of mappings and thresholds for editing", _mappings)
     edited.add_argument("action", choices=["init"], help="init: copy to KOBRA_HOME/mappings what is not there yet")
@@ -112,8 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     command("publish", "put a finished copy of the working file under its public name", _publish)
 
     bring_in = command("import", "bring in history from files, none of it twice", _import)
-    bring_in.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON or JSON, also .gz or .zst")
+    bring_in.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON or JSON, also compressed")
     bring_in.add_argument("--source", type=_source, help="whose deliveries these are, where they do not say so")
+    bring_in.add_argument("--dry-run", action="store_true", help="say what would land, and land nothing")
 
     _personal_data(command)
 
@@ -147,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     rejects = command("rejects", "list the deliveries that could not become visits, with reasons", _rejects)
     rejects.add_argument("--json", action="store_true", help="one JSON object a line")
 
-    command("verify", "check every checksum in the raw store", _verify)
+    command("verify", "check every checksum in the raw store, and that all that was loaded is there", _verify)
     return parser
 
 
@@ -210,7 +231,7 @@ def _count(text: str) -> int:
 
 
 def _source(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+    if not rawstore.is_source(text):
         raise argparse.ArgumentTypeError("a source is 1 to 64 letters, digits, '_', '.' or '-'")
     return text
 
@@ -279,9 +300,26 @@ def _run_once(warehouse: Warehouse, options: argparse.Namespace) -> int:
         return OK
     from pipelines import marts  # noqa: PLC0415 - a run with nothing to do never gets here
 
-    with warehouse.lock():
-        _tell(marts.run(warehouse, _progress, options.as_of, full=options.full_refresh))
-    return OK
+    def run(*, accept_loss: bool) -> int:
+        with warehouse.lock():
+            as_of, full = options.as_of, options.full_refresh
+            _tell(marts.run(warehouse, _progress, as_of, full=full, accept_loss=accept_loss))
+        return OK
+
+    try:
+        code = run(accept_loss=options.accept_loss)
+    except BusyError:
+        raise
+    except Exception as why:
+        with suppress(OSError):  # of a full disk, say
+            warehouse.note_fault(_sentence(why).splitlines()[0].removeprefix("kobra: "))
+        if not isinstance(why, LessThanBeforeError) or not sys.stdin.isatty() or options.every is not None:
+            raise
+        print(why)
+        _ask("make it anew with less?")
+        code = run(accept_loss=True)
+    warehouse.note_fault(None)
+    return code
 
 
 def _build(home: Path, options: argparse.Namespace) -> int:
@@ -297,6 +335,7 @@ def _build(home: Path, options: argparse.Namespace) -> int:
 def _load(home: Path, options: argparse.Namespace) -> int:
     warehouse = Warehouse(home)
     with warehouse.lock():
+        warehouse.check_rebuild(accept_loss=options.accept_loss)
         _tell(warehouse.load(_progress, retry_rejects=options.retry_rejects))
     return OK
 
@@ -336,18 +375,18 @@ def _export(home: Path, options: argparse.Namespace) -> int:
 
 
 def _import(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.history import bring_in  # noqa: PLC0415
+    from pipelines.import_files import bring_in  # noqa: PLC0415
     from pipelines.privacy.sweep import Erasure  # noqa: PLC0415
 
     warehouse, left_out = Warehouse(home), 0
     with warehouse.lock():
+        # Bodies of which the first try died are landed unread: the run that loads them knows what to do.
         is_second_try = crash_guard.is_left(warehouse.folder)
         warehouse.tidy()
         erasure = Erasure(home)
 
         def leave_out(source: str, body: bytes) -> bool:
             nonlocal left_out
-            # A body of which the first try died is landed unread: the run that loads it knows what to do.
             goes = bool(erasure.marks) and not is_second_try and erasure.keeps_out(source, body)
             left_out += goes
             return goes
@@ -355,11 +394,20 @@ def _import(home: Path, options: argparse.Namespace) -> int:
         with crash_guard.Note(warehouse.folder) as note:
             for file in options.files:
                 note.begin(file.absolute())
-            done = bring_in(warehouse.raw, options.files, options.source, leave_out)
+            done = bring_in(
+                warehouse.raw, options.files, options.source, leave_out,
+                reads=not is_second_try, dry_run=options.dry_run,
+            )  # fmt: skip
     print(
-        f"{done.read} deliveries read, {done.landed} landed, {done.known} known already"
-        + (f"; {left_out} more of erased persons left out" if left_out else "")
+        f"{done.read} deliveries read, {done.landed} {'would land' if options.dry_run else 'landed'}, "
+        f"{done.known} known already" + (f"; {left_out} more of erased persons left out" if left_out else "")
     )
+    if done.odd:
+        print(f"{len(done.odd)} of them cannot be read as a visit, and are rejected by the run that loads them:")
+        for odd in done.odd[:_SHOWN]:
+            print(f"  {odd.place}: {odd.reason}")
+        if len(done.odd) > _SHOWN:
+            print(f"  and {len(done.odd) - _SHOWN} more: see kobra rejects")
     return OK
 
 
@@ -493,6 +541,8 @@ def _rejects(home: Path, options: argparse.Namespace) -> int:
 
 
 def _verify(home: Path, _options: argparse.Namespace) -> int:
+    from pipelines import verify  # noqa: PLC0415
+
     segments = records = damaged = erased = 0
     for path, sound, damage, gone in rawstore.verify(home / "raw"):
         segments += 1
@@ -501,8 +551,17 @@ def _verify(home: Path, _options: argparse.Namespace) -> int:
         for stretch in damage:
             damaged += stretch.records
             print(f"{path}: {stretch.records} damaged record(s) at offset {stretch.offset}")
-    print(f"{segments} segments, {records} sound records, {damaged} damaged" + f", {erased} erased" * bool(erased))
-    return FAILED if damaged else OK
+    for sentence in verify.namesakes(home / "raw"):
+        print(sentence)
+    missing = Warehouse(home).missing()
+    for each in missing:
+        print(f"gone, and loaded before: {each}")
+    print(
+        f"{segments} segments, {records} sound records, {damaged} damaged"
+        + f", {erased} erased" * bool(erased)
+        + f", {sum(len(each.segments) for each in missing)} segment(s) gone" * bool(missing)
+    )
+    return FAILED if damaged or missing else OK
 
 
 def _progress(loaded: Loaded) -> None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,8 +191,14 @@ def _in_a_child(work: Callable[[], int]) -> int:
     if child:
         return _wait(child)
     _die_with(parent)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold what Kobra sent
+    _leave_no_core()
     raise SystemExit(work())
+
+
+def _leave_no_core() -> None:
+    """A core would hold what Kobra sent."""
+    with suppress(OSError, ValueError):  # a sandbox may forbid to say so, and has said so itself
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _wait(child: int) -> int:
@@ -220,5 +227,5 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _leave_no_core()
     _read_all(json.load(sys.stdin))

@@ -15,8 +15,8 @@ from shlex import quote
 from time import time
 from typing import NamedTuple
 
-from pipelines import disk
-from pipelines.faults import FaultError
+from pipelines import damage, disk, terminal, verify
+from pipelines.faults import FaultError, UsageError
 from pipelines.settings import Settings
 from pipelines.warehouse import LEFTOVERS, Warehouse
 from receiver import rawstore
@@ -64,6 +64,8 @@ def examine(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
     yield from _disk(warehouse, settings)
     yield from _file_system(home)
     yield from _versions(LOCK_FILE)
+    yield from _raw_store(warehouse)
+    yield from _files(warehouse)
     yield from _leftovers(warehouse)
 
 
@@ -171,10 +173,18 @@ def _owner_of(path: Path) -> str:
         return f"user {path.stat().st_uid}"
 
 
+def _seen(path: Path) -> os.stat_result | None:
+    """None for a file that goes away while it is looked at."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
 def _owner(home: Path) -> Iterator[Finding]:
     """One run as root leaves files that the service cannot write to any more."""
     owner = home.stat().st_uid
-    others = [path for path in _all(home) if path.lstat().st_uid != owner]
+    others = [path for path in _all(home) if (seen := _seen(path)) and seen.st_uid != owner]
     name = _owner_of(home)
     if others:
         yield _wrong("owner", f"{_some(others)} not owned by {name}: chown -R {name} {quote(str(home.absolute()))}")
@@ -186,7 +196,9 @@ def _owner(home: Path) -> Iterator[Finding]:
 
 def _permissions(home: Path) -> Iterator[Finding]:
     paths = list(_all(home))
-    open_to_others = [path for path in paths if path.lstat().st_mode & 0o077 and not path.is_symlink()]
+    open_to_others = [
+        path for path in paths if (seen := _seen(path)) and seen.st_mode & 0o077 and not stat.S_ISLNK(seen.st_mode)
+    ]
     if open_to_others:
         remedy = f"chmod -R go= {quote(str(home.absolute()))}"
         yield _wrong("permissions", f"{_some(open_to_others)} open to other users: {remedy}")
@@ -206,9 +218,85 @@ def _some(paths: list[Path]) -> str:
     return f"{named}{more} {'is' if len(paths) == 1 else 'are'}"
 
 
+def _raw_store(warehouse: Warehouse) -> Iterator[Finding]:
+    told = list(verify.namesakes(warehouse.raw))
+    for sentence in told:
+        yield _wrong("raw store", sentence)
+    try:
+        gone = warehouse.missing()
+    except (FaultError, UsageError):
+        return  # told by what looks at the published file
+    for each in gone:
+        yield _wrong(
+            "raw store", f"loaded, and gone: {each}; put them back from a backup, before anything is rebuilt"
+        )
+    if not told and not gone:
+        yield _well(
+            "raw store", f"{len(rawstore.closed(warehouse.raw)):,} closed segments; all that was loaded is there"
+        )
+
+
+def _files(warehouse: Warehouse) -> Iterator[Finding]:
+    """Every block of the two database files, and who holds the published one."""
+    for name, path in (("working", warehouse.working), ("published", warehouse.published)):
+        if not path.exists():
+            yield _well(name, "not there yet")
+        elif name == "working" and _is_running(warehouse):
+            yield _well(name, "in use by a run")
+        else:
+            try:
+                damage.check(path)
+            except (FaultError, UsageError) as why:
+                yield _wrong(name, str(why))
+            else:
+                yield _well(name, f"{path.stat().st_size >> 20:,} MiB, every block sound")
+    for wal in warehouse.wals():
+        yield _wrong("published", f"{wal} is of a program that opened it to write and died: kobra run removes it")
+    for holder in _holders(warehouse.published):
+        if holder.writes:
+            yield _wrong("published", f"{holder} has it open to write: readers are locked out; close it there")
+        else:
+            yield _well("published", f"{holder} reads it")
+
+
+class _Holder(NamedTuple):
+    """A process that has a file open."""
+
+    pid: int
+    name: str
+    writes: bool
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name})"
+
+
+def _holders(path: Path) -> Iterator[_Holder]:
+    """Who has a file open, as far as this user may see."""
+    if not path.exists():
+        return
+    file = path.stat()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            for descriptor in (process / "fd").iterdir():
+                opened = descriptor.stat()
+                if (opened.st_dev, opened.st_ino) == (file.st_dev, file.st_ino):
+                    flags = (process / "fdinfo" / descriptor.name).read_text().split("flags:")[1].split()[0]
+                    name = terminal.shown((process / "comm").read_text().strip())
+                    yield _Holder(int(process.name), name, bool(int(flags, 8) & os.O_ACCMODE))
+                    break
+        except OSError:  # of another user, or gone meanwhile
+            continue
+
+
 def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
     """What was left behind by something that was cut short. While a run is under way, its files are no leftovers."""
     found = False
+    if aside := rawstore.set_aside_in(warehouse.raw):
+        found = True
+        yield _wrong(
+            "leftovers",
+            f"{_some(aside)} copies that differ from their segments, whose records count: look, then delete",
+        )
     torn = sorted(warehouse.raw.glob(f"*/*{rawstore.TORN}"))
     if torn:
         found = True
@@ -252,7 +340,8 @@ def _clock(home: Path) -> Iterator[Finding]:
     if not _EARLIEST < now < _LATEST:
         yield _wrong("clock", f"it is set to {now:%Y-%m-%d}: set it right, and keep it so with NTP")
         return
-    newest = max((path.lstat().st_mtime for path in _all(home)), default=0.0) if home.is_dir() else 0.0
+    seen = filter(None, map(_seen, _all(home))) if home.is_dir() else ()
+    newest = max((each.st_mtime for each in seen), default=0.0)
     ahead = newest - time()
     if ahead > _SKEW_S:
         yield _wrong(

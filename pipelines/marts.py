@@ -1,5 +1,6 @@
 """From loaded visits to the tables that people open: mappings, models, tests, wide tables."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pipelines import comments, inputs, mappings, meta, models, project, wide
+from pipelines.damage import DamagedError
 from pipelines.privacy import retention
 from pipelines.privacy.sweep import Erasure
 from pipelines.warehouse import Loaded, Warehouse
 
 if TYPE_CHECKING:
     from pipelines.mappings import Mappings
+
+
+log = logging.getLogger(__name__)
 
 
 class Built(NamedTuple):
@@ -23,10 +28,32 @@ class Built(NamedTuple):
 
 
 def run(
-    warehouse: Warehouse, progress: Callable[[Loaded], None], as_of: date | None = None, *, full: bool = False
+    warehouse: Warehouse,
+    progress: Callable[[Loaded], None],
+    as_of: date | None = None,
+    *,
+    full: bool = False,
+    accept_loss: bool = False,
 ) -> Loaded:
-    """Load what waits, build on it, publish. Hold the lock. When `build` raises, nothing is published."""
-    return warehouse.run(lambda loaded: build(warehouse, loaded, as_of, full=full).holds_until, progress)
+    """Load what waits, build on it, publish. Hold the lock. When `build` raises, nothing is published.
+
+    A working file that is damaged is made anew, if the raw store has all that is published. Raises
+    LessThanBeforeError, and what `build` raises.
+    """
+    warehouse.check_rebuild(accept_loss=accept_loss)
+
+    def once() -> Loaded:
+        return warehouse.run(lambda loaded: build(warehouse, loaded, as_of, full=full).holds_until, progress)
+
+    try:
+        return once()
+    except DamagedError as why:
+        if why.path != warehouse.working:
+            raise
+        log.warning("%s", why)
+    warehouse.set_aside()
+    warehouse.check_rebuild(accept_loss=accept_loss)
+    return once()
 
 
 def build(warehouse: Warehouse, loaded: Loaded, as_of: date | None = None, *, full: bool = False) -> Built:

@@ -9,7 +9,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pipelines import project
+from pipelines import damage, project
+from pipelines.damage import DamagedError
 from pipelines.environment import replaced
 from pipelines.faults import FaultError
 
@@ -37,6 +38,8 @@ def build(home: Path, *, full: bool) -> None:
         answer = runner.invoke(["build", *project.flags(target), *(["--full-refresh"] if full else [])])
     if answer.exception is not None:
         raise answer.exception
+    if not answer.success and any(damage.is_told(each.message) for each in answer.result.results):
+        raise DamagedError(home / "warehouse" / "working.duckdb")
     if not answer.success:
         raise ChecksFailedError("\n".join(_faults(answer.result, home)))
     _check_all_ran(manifest, answer.result)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import quoting
+from pipelines import damage, quoting
 from pipelines.faults import UsageError
 
 if TYPE_CHECKING:
@@ -25,16 +25,27 @@ def must_exist(published: Path) -> None:
 
 
 @contextmanager
+def _telling_damage(published: Path) -> Iterator[None]:
+    import duckdb  # noqa: PLC0415
+
+    try:
+        yield
+    except duckdb.Error as why:
+        raise damage.mended(why, published) from why
+
+
+@contextmanager
 def attached(published: Path, writing_to: Path | None = None) -> Iterator["DuckDBPyConnection"]:
     """The file as `w`, in a connection that opens no other file, except in the folder `writing_to`: what does not fit
-    into memory goes there as well. Raises NothingPublishedError.
+    into memory goes there as well. Raises NothingPublishedError, DamagedError,
+    HeldError.
 
     Attached under another name, because the catalog of kobra.duckdb would be called like its schema.
     """
     import duckdb  # noqa: PLC0415 - not needed to say how a command is used
 
     must_exist(published)
-    with duckdb.connect() as connection:
+    with _telling_damage(published), duckdb.connect() as connection:
         connection.execute(f"attach {quoting.literal(str(published))} as w (read_only); set timezone = 'UTC'")
         if writing_to is not None:
             spill, folder = quoting.literal(f"{writing_to}/.spill"), quoting.literal(f"{writing_to}/")

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pipelines.faults import UsageError
 
+_REFUSED = {"?", "%"}
+
 
 class SettingsError(UsageError):
     """A setting that cannot work. Its text is one sentence for the operator and never contains a key."""
@@ -30,11 +32,21 @@ class Settings:
             return environ.get(name, "").strip() or None
 
         return cls(
-            home=Path(given("KOBRA_HOME") or cls.home).expanduser(),
+            home=_home(given("KOBRA_HOME") or str(cls.home)),
             receiver_url=_url(given("KOBRA_RECEIVER_URL")),
             min_free_bytes=_whole(given("KOBRA_MIN_FREE_BYTES")),
             sample_key=given("KOBRA_SAMPLE_KEY"),
         )
+
+
+def _home(text: str) -> Path:
+    home = Path(text).expanduser()
+    if refused := sorted(_REFUSED & set(str(home.absolute()))):
+        raise SettingsError(
+            f"KOBRA_HOME is in a folder with {' and '.join(refused)} in its name, which DuckDB and dlt read as "
+            "something else: name another"
+        )
+    return home
 
 
 def _url(text: str | None) -> str | None:

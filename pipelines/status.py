@@ -8,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import disk, health, silence
+from pipelines import disk, health, silence, verify
+from pipelines.damage import DamagedError, HeldError
 from pipelines.disk import Disk
 from pipelines.published import NothingPublishedError, attached
 from pipelines.settings import Settings
+from pipelines.terminal import shown
 from pipelines.warehouse import Warehouse
 from receiver import rawstore
 
@@ -44,14 +46,19 @@ def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
     figures = _receiver(settings.receiver_url) | _store(warehouse, room, closed, being_written)
     try:
         with attached(warehouse.published) as connection:
-            found = connection.execute("select segment, received_date from w.kobra.segments").fetchall()
-            taken = {rawstore.key_of(*each) for each in found}
+            known = verify.loaded(connection, "w.")
+            taken = {each.key for each in known}
+            gone = verify.missing(warehouse.home, known)
+            figures |= {"segments_gone": sum(len(each.segments) for each in gone), "gone": list(map(str, gone))}
             waiting = [path for path in closed.values() if not rawstore.is_among(path, taken)] + being_written
             until = min(filter(None, map(rawstore.began, waiting)), default=now)
             figures |= _loaded(connection) | _built(connection) | _quiet(connection, until)
             figures |= {"complete_until": until.isoformat(" ", "seconds"), "behind_s": _seconds(now - until)}
     except NothingPublishedError:
         waiting = [*closed.values(), *being_written]
+    except (DamagedError, HeldError) as why:
+        waiting = being_written  # what is loaded, nobody can tell
+        figures |= {"damaged": str(why)}
     landed = [path for path in waiting if not path.name.endswith(rawstore.OPEN) or rawstore.is_orphan(path)]
     stats = list(_stats(landed))
     oldest = min((stat.st_mtime for stat in stats), default=None)
@@ -84,6 +91,8 @@ def _store(warehouse: Warehouse, room: Disk, closed: dict[str, Path], being_writ
         "free_bytes": room.free,
         "free_floor_bytes": room.floor,
         "publish_bytes": room.copy,
+        "set_aside_files": len(rawstore.set_aside_in(warehouse.raw)),
+        "last_run_fault": warehouse.last_fault(),
         "erasure_unfinished": (warehouse.home / "erasure" / "unfinished").exists(),
     }
 
@@ -164,6 +173,12 @@ def _faults(figures: dict[str, Any], room: Disk) -> Iterator[str]:
     yield from _silence_faults(figures.get("silences", []))
     if figures.get("unbalanced_days"):
         yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
+    if figures.get("damaged"):
+        yield figures["damaged"]
+    if figures["last_run_fault"]:
+        yield f"the last run failed: {figures['last_run_fault']}"
+    for each in figures.get("gone", ()):
+        yield f"raw segments that were loaded are gone: {each}; put them back from a backup"
     if figures.get("damaged_records"):
         yield "records in the raw store are damaged: `kobra verify` names file and offset"
     if crashed := figures.get("rejected_by_reason", {}).get("crashed_reader"):
@@ -212,6 +227,8 @@ def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "waiting", _waiting_told(figures)
     if figures["published_at"] is None:
         yield "published", "nothing yet"
+    elif "complete_until" not in figures:
+        yield "published", f"at {_at(figures['published_at'])}, and cannot be read"
     else:
         yield (
             "published",
@@ -230,7 +247,8 @@ def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "raw store",
         (
             f"{figures['segments_closed']:,} closed segments, {_size(figures['raw_bytes'])};"
-            f" {figures['segments_open']} open, {figures['torn_files']} torn ends set aside"
+            f" {figures['segments_open']} open, {figures['torn_files']} torn ends and"
+            f" {figures['set_aside_files']} copies set aside"
         ),
     )
     floor = _size(figures["free_floor_bytes"])
@@ -280,7 +298,7 @@ def _waiting_told(figures: dict[str, Any]) -> str:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    first = [f"{name} {number:,}" for name, number in islice(counts.items(), _SHOWN)]
+    first = [f"{shown(name)} {number:,}" for name, number in islice(counts.items(), _SHOWN)]
     more = len(counts) - len(first)
     return ", ".join(first + [f"and {more} more"] * (more > 0)) or "none"
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import crash_guard, inputs, mappings, meta
+from pipelines import crash_guard, damage, inputs, mappings, meta, verify
+from pipelines.damage import DamagedError, HeldError
 from pipelines.environment import replaced
 from pipelines.faults import FaultError, UsageError
 from pipelines.privacy import retention, sweep
@@ -48,10 +49,11 @@ _CONFIG: dict[str, Any] = {
 }
 # While loading there are dlt and the processes that read beside it.
 _LOADING = {"memory_limit": "700MB", "block_allocator_memory": "300MB"}
+_FAULT = "last-fault"  # why the last run failed
 _PAGES = "loading-"  # the folder of a load; one that is still there was left by a load that was cut short
-_PUBLISHING, _REWRITING = ".publishing.duckdb", ".rewriting.duckdb"
+_PUBLISHING, _REWRITING, _DAMAGED = ".publishing.duckdb", ".rewriting.duckdb", "damaged"
 # What stands in the warehouse's folder only while a run is under way.
-LEFTOVERS = (f"{_PAGES}*", f"{_PUBLISHING}*", f"{_REWRITING}*", "taken.new")
+LEFTOVERS = (f"{_PAGES}*", f"{_PUBLISHING}*", f"{_REWRITING}*", f"{_DAMAGED}*", "taken.new")
 
 
 class BusyError(Exception):
@@ -68,6 +70,10 @@ class PublishError(FaultError):
 
 class MisplacedError(FaultError):
     """Rows that were loaded are not where they belong."""
+
+
+class LessThanBeforeError(UsageError):
+    """A warehouse made anew would have less than the published one, as raw segments are gone."""
 
 
 class Loaded(NamedTuple):
@@ -121,7 +127,7 @@ class Warehouse:
 
     def is_current(self) -> bool:
         """Whether all that landed is loaded and published already. Takes a few milliseconds and no lock."""
-        return self._ledger.holds(self.raw)
+        return self._ledger.holds(self.raw) and not self.wals()
 
     def run(self, build: Callable[[Loaded], float], progress: Callable[[Loaded], None] = lambda _: None) -> Loaded:
         """Load what waits, build on it, publish, and compress the raw segments of past days. Hold the lock.
@@ -130,11 +136,14 @@ class Warehouse:
         until which that holds, in seconds since 1970.
         """
         before = stamps(self._edited)
+        self._warn_of_missing()
         with self.open(**_LOADING) as connection:
             seen = self._look()
             loaded = self._load(connection, seen, progress)
         holds_until = build(loaded)
         self.publish()
+        for path in self.folder.glob(f"{_DAMAGED}*"):
+            path.unlink()
         taken = self.taken()
         rawstore.compress_before(self.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
         Erasure(self.home).note_swept()
@@ -142,6 +151,15 @@ class Warehouse:
         if now.closed.keys() == seen.closed.keys() and stamps(self._edited) == before:
             self._ledger.write(now, holds_until)
         return loaded
+
+    def _warn_of_missing(self) -> None:
+        try:
+            gone = self.missing()
+        except (DamagedError, HeldError) as why:
+            log.warning("%s", why)
+            return
+        for each in gone:
+            log.warning("the raw store has less than was loaded: %s", each)
 
     def load(self, progress: Callable[[Loaded], None] = lambda _: None, *, retry_rejects: bool = False) -> Loaded:
         """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again.
@@ -152,6 +170,25 @@ class Warehouse:
                 crash_guard.release(self.folder)
                 _forget(connection, seen)
             return self._load(connection, seen, progress)
+
+    def wals(self) -> list[Path]:
+        """What a program left beside the published file that opened it to write and died."""
+        return [wal for wal in _wals(self.published) if wal.exists()]
+
+    def note_fault(self, told: str | None) -> None:
+        """Remember for `kobra status` why the last run failed, or that it did not."""
+        if told is not None:
+            rawstore.make_folder(self.folder)
+            rawstore.put(self.folder / _FAULT, told)
+        else:
+            (self.folder / _FAULT).unlink(missing_ok=True)
+
+    def last_fault(self) -> str | None:
+        """Why the last run failed, in a sentence; None when it did not."""
+        try:
+            return (self.folder / _FAULT).read_text()
+        except FileNotFoundError:
+            return None
 
     def taken(self) -> set[rawstore.Key]:
         """The segments that are loaded. Hold the lock."""
@@ -189,7 +226,7 @@ class Warehouse:
 
     @contextmanager
     def open(self, **settings: str) -> Iterator["DuckDBPyConnection"]:
-        """The working file, with every table of the contract in it. Hold the lock.
+        """The working file, with every table of the contract in it. Hold the lock. Raises DamagedError.
 
         `settings` of DuckDB go before those by which models are built.
         """
@@ -197,13 +234,50 @@ class Warehouse:
 
         from pipelines.flatten import make_tables  # noqa: PLC0415
 
-        with duckdb.connect(
-            str(self.working),
-            config={**_CONFIG, "temp_directory": str(self.folder.absolute() / ".spill"), **settings},
-        ) as connection:
-            connection.execute("set timezone = 'UTC'")
-            make_tables(connection)
-            yield connection
+        config = {**_CONFIG, "temp_directory": str(self.folder.absolute() / ".spill"), **settings}
+        try:
+            with duckdb.connect(str(self.working), config=config) as connection:
+                connection.execute("set timezone = 'UTC'")
+                make_tables(connection)
+                yield connection
+        except Exception as why:
+            if damage.is_told(why) and not isinstance(why, DamagedError):
+                raise DamagedError(self.working) from why
+            raise
+
+    def missing(self, *, with_removed: bool = False) -> list[verify.Missing]:
+        """What the published file holds and the raw store does not any more. Raises DamagedError."""
+        from pipelines.published import attached  # noqa: PLC0415
+
+        if not self.published.exists():
+            return []
+        with attached(self.published) as connection:
+            return verify.missing(self.home, verify.loaded(connection, "w."), with_removed=with_removed)
+
+    def set_aside(self) -> None:
+        """Put a damaged working file aside: it goes once another one is published."""
+        for path in (self.working, _wal(self.working)):
+            if path.exists():
+                path.replace(path.with_name(path.name.replace(self.working.stem, _DAMAGED)))
+
+    def check_rebuild(self, *, accept_loss: bool) -> None:
+        """Raise LessThanBeforeError when there is no working file, and a new one would have less than is published.
+
+        A published file that is damaged says nothing of that.
+        """
+        if accept_loss or self.working.exists():
+            return
+        try:
+            gone = self.missing(with_removed=True)
+        except DamagedError:
+            log.warning("the published file is damaged: nobody can tell whether the raw store has all that it had")
+            return
+        if gone:
+            told = "\n".join(f"  {each}" for each in gone)
+            raise LessThanBeforeError(
+                "the working file is to be made anew, and the raw store has less than what is published:\n"
+                f"{told}\nput those days back from a backup, or say --accept-loss, and what people read has less"
+            )
 
     def tidy(self) -> None:
         """Finish what processes left that died: deliveries of which one died, half-open segments, copies of segments.
@@ -267,24 +341,27 @@ class Warehouse:
             raise BusyError(str(why)) from why
 
     def _publish(self, connection: "DuckDBPyConnection") -> None:
+        """Replace the published file by rename. Nothing beside it is left that DuckDB would take for part of it."""
         connection.execute("checkpoint")
-        aside = self.folder / _PUBLISHING
-        with _replaced(self.published, aside):
+        place = self.published.resolve()  # a symbolic link stays one
+        with _replaced(place, place.with_name(_PUBLISHING)) as aside:
             # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
             copied = subprocess.run(
                 ["cp", "--", str(self.working), str(aside)], stderr=subprocess.PIPE, text=True, check=False
             )
             if copied.returncode:
                 raise PublishError(f"the warehouse was not copied for publishing: {copied.stderr.strip()}")
+            aside.chmod(0o400)
+            _remove_files(_wals(self.published))  # of a tool that died; it would be replayed into the new file
+        _remove_files(_wals(self.published))
 
 
 @contextmanager
-def _replaced(database: Path, aside: Path) -> Iterator[None]:
+def _replaced(database: Path, aside: Path) -> Iterator[Path]:
     """What is written to `aside` takes the place of the database when it is whole and on disk, or goes."""
-    for leftover in (aside, _wal(aside)):
-        leftover.unlink(missing_ok=True)
+    _remove_files([aside, _wal(aside)])
     try:
-        yield
+        yield aside
         _sync(aside)
         aside.rename(database)
     finally:
@@ -294,6 +371,16 @@ def _replaced(database: Path, aside: Path) -> Iterator[None]:
 
 def _wal(database: Path) -> Path:
     return database.with_suffix(".duckdb.wal")
+
+
+def _wals(database: Path) -> list[Path]:
+    """Where DuckDB looks for what was not checkpointed: beside the name by which a file is opened."""
+    return list(dict.fromkeys([_wal(database), _wal(database.resolve())]))
+
+
+def _remove_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 class _Loads:
@@ -338,8 +425,8 @@ class _Loads:
         """Load a batch, all of it or, as far as anybody may tell, nothing."""
         from pipelines import flatten  # noqa: PLC0415
 
-        for damage in batch.damage:
-            log.warning("segment %s: damage at offset %d, %d record(s) skipped", *damage)
+        for stretch in batch.damage:
+            log.warning("segment %s: damage at offset %d, %d record(s) skipped", *stretch)
         taken = _taken(self._connection).values()
         with flatten.attached(self._connection, batch.lines, taken), ThreadPoolExecutor(max_workers=1) as beside:
             packed = beside.submit(self._pack, batch)  # Python's work, while DuckDB does its own

@@ -18,7 +18,7 @@ import pytest
 
 from pipelines import cli, contract, dictionary, settings
 from pipelines.contract import ANSWER_TYPES, FIELDS
-from pipelines.history import bring_in
+from pipelines.import_files import bring_in
 from pipelines.warehouse import Warehouse
 from receiver import app, hook, protocol, rawstore
 from receiver.answers import Answer

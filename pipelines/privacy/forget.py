@@ -314,8 +314,11 @@ def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None
     """Keep no more than the policy says, and remember it: what it does not say stays as it was told before. Hold the
     lock.
 
-    Raises ContradictionError. Partitions go last, when everything in them is loaded and published.
+    Raises ContradictionError, ClockError. Partitions go last, when everything in them is loaded and published.
     """
+    if warehouse.working.exists():
+        with warehouse.open() as connection:
+            retention.check_clock(connection)
     before = retention.read(warehouse.home)
     policy = Policy(told.raw_days or before.raw_days, told.pii_days or before.pii_days)
     if policy.raw_days and policy.pii_days and policy.pii_days > policy.raw_days:
@@ -331,4 +334,6 @@ def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None
     marts.run(warehouse, progress)
     if told.raw_days is None:
         return Retained([], policy)
-    return Retained(retention.remove_partitions(warehouse.raw, told.raw_days, warehouse.taken()), policy)
+    with warehouse.open() as connection:
+        since = retention.limit(told.raw_days, retention.reckoned_from(connection))
+    return Retained(retention.remove_partitions(warehouse.home, since, warehouse.taken()), policy)

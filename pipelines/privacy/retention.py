@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import meta, transaction
 from pipelines.contract import ANSWER_TYPES, EMAILS, PHONES
-from pipelines.faults import FaultError
+from pipelines.faults import FaultError, UsageError
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -82,15 +82,22 @@ where (source, visit_id, question_pos, answer_pos) in (
     select source, visit_id, question_pos, answer_pos from temp.free_text
 );
 update kobra.visits set client_name = null, comment = null, extra = null where {_THEIRS};
-update kobra.{PHONES} set value = null, normalised = null, extra = null where {_THEIRS};
+update kobra.{PHONES} set value = null, normalised = null, e164 = null, extra = null where {_THEIRS};
 update kobra.{EMAILS} set value = null, normalised = null, extra = null where {_THEIRS};
 delete from meta.visits_built where {_THEIRS};
 {_NOTED}
 """
 
 
+_AHEAD = timedelta(days=1)
+
+
 class PolicyError(FaultError):
     """The policy on disk cannot be read."""
+
+
+class ClockError(UsageError):
+    """The clock is not to be trusted with what is old."""
 
 
 class Policy(NamedTuple):
@@ -122,16 +129,44 @@ def _path(home: Path) -> Path:
     return home / "erasure" / "retention.json"
 
 
-def limit(days: int, now: datetime) -> date:
+def reckoned_from(connection: "DuckDBPyConnection") -> datetime:
+    """The moment from which days are counted back: now, or the newest delivery where that is earlier. A clock that is
+    ahead makes nothing old."""
+    now = datetime.now(UTC)
+    newest = _newest(connection, "select max(received_at) from kobra.deliveries")
+    return min(now, newest) if newest else now
+
+
+def check_clock(connection: "DuckDBPyConnection") -> None:
+    """Raise ClockError when the clock is more than a day ahead of the newest delivery and of the last run as well."""
+    now = datetime.now(UTC)
+    known = [
+        _newest(connection, "select max(received_at) from kobra.deliveries"),
+        _newest(connection, "select max(finished_at) from meta.runs") if meta.is_built(connection) else None,
+    ]
+    latest = max(filter(None, known), default=now)
+    if now - latest > _AHEAD:
+        raise ClockError(
+            f"the clock says {now:%Y-%m-%d %H:%M} UTC, more than a day after the newest delivery and the last run "
+            f"({latest:%Y-%m-%d %H:%M} UTC), and nothing is removed: set it right, or, if it is, do `kobra run` first"
+        )
+
+
+def _newest(connection: "DuckDBPyConnection", query: str) -> datetime | None:
+    found = connection.execute(f"select epoch_us(({query}))").fetchone()
+    return datetime.fromtimestamp(found[0] / 1e6, UTC) if found and found[0] is not None else None
+
+
+def limit(days: int, reckoned: datetime) -> date:
     """The first UTC day that is kept."""
-    return now.astimezone(UTC).date() - timedelta(days=days)
+    return reckoned.astimezone(UTC).date() - timedelta(days=days)
 
 
 def finds(connection: "DuckDBPyConnection", policy: Policy) -> bool:
     """Whether there is personal data older than the policy keeps, as the mapping of the last build sees it."""
     if policy.pii_days is None:
         return False
-    until = datetime.combine(limit(policy.pii_days, datetime.now(UTC)), time(), UTC)
+    until = datetime.combine(limit(policy.pii_days, reckoned_from(connection)), time(), UTC)
     connection.execute(_AGED, {"until": until})
     connection.execute("create or replace temp table until as select ?::timestamptz as until", [until])
     if connection.execute("select count(*) from temp.aged").fetchone() != (0,):
@@ -151,17 +186,35 @@ def blank(connection: "DuckDBPyConnection") -> None:
         meta.note_loaded(connection, "temp.to_blank")
 
 
-def remove_partitions(raw: Path, days: int, taken: Container[rawstore.Key]) -> list[str]:
-    """Remove the raw partitions of days that are no longer kept, whole; those of which something is not loaded yet
-    or still being written stay until it is. Answers with the days."""
-    since, removed = limit(days, datetime.now(UTC)), list[str]()
-    for partition in rawstore.partitions(raw):
-        is_old = rawstore.received_date(partition / "any") < since
+def remove_partitions(home: Path, since: date, taken: Container[rawstore.Key]) -> list[str]:
+    """Remove the raw partitions of days before one, whole; those of which something is not loaded yet or still being
+    written stay until it is. Answers with the days."""
+    removed = list[str]()
+    for partition in rawstore.partitions(home / "raw"):
+        day = rawstore.received_date(partition / "any")
         if (
-            is_old
+            day < since
             and not rawstore.open_in(partition)
             and all(rawstore.is_among(path, taken) for path in rawstore.closed_in(partition).values())
         ):
+            _note_removed(home, day)
             rawstore.remove(partition)
-            removed.append(partition.name.removeprefix(rawstore.PARTITION))
+            removed.append(str(day))
     return removed
+
+
+def removed_days(home: Path) -> set[date]:
+    """The days of the raw store that a policy removed: nobody misses them."""
+    try:
+        return set(map(date.fromisoformat, _removed(home).read_text().split()))
+    except FileNotFoundError:
+        return set()
+
+
+def _note_removed(home: Path, day: date) -> None:
+    days = removed_days(home) | {day}
+    rawstore.put(_removed(home), "".join(f"{each}\n" for each in sorted(days)))
+
+
+def _removed(home: Path) -> Path:
+    return home / "erasure" / "removed_days"

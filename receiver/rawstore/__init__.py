@@ -20,7 +20,7 @@ from receiver.rawstore.copies import Settled, settle
 from receiver.rawstore.disk import free_floor, make_folder, put, rename_new, sync_folder
 from receiver.rawstore.erase import erase_records, files_of, remove, remove_leftovers, set_aside_in
 from receiver.rawstore.read import Damage, Erased, Found, Landed, Verdict, read_segment, verify
-from receiver.rawstore.record import Delivery, Stamps, decode, delivery, delivery_id, encode
+from receiver.rawstore.record import Delivery, Stamps, decode, delivery, delivery_id, encode, is_source
 from receiver.rawstore.segments import (
     ASIDE,
     CLOSED,
@@ -33,6 +33,7 @@ from receiver.rawstore.segments import (
     began,
     closed,
     closed_in,
+    copies_in,
     identity,
     is_compacted,
     key,
@@ -72,6 +73,7 @@ __all__ = [
     "compact",
     "compress_before",
     "compress_segment",
+    "copies_in",
     "decode",
     "delivery",
     "delivery_id",
@@ -83,6 +85,7 @@ __all__ = [
     "is_among",
     "is_compacted",
     "is_orphan",
+    "is_source",
     "key",
     "key_of",
     "labelled",

@@ -17,7 +17,7 @@ from receiver.rawstore.disk import lock, set_aside, still_named, sync_folder
 from receiver.rawstore.erase import erase_records
 from receiver.rawstore.read import Erased, Landed, frames, read_segment
 from receiver.rawstore.record import Delivery, encode
-from receiver.rawstore.segments import ASIDE, COMPRESSED, OPEN, closed_in, copies, partitions
+from receiver.rawstore.segments import ASIDE, COMPRESSED, OPEN, closed_in, copies_in, partitions
 from receiver.rawstore.write import add_segment
 
 _COMPARED_BYTES = 1 << 18
@@ -34,7 +34,7 @@ class Settled(NamedTuple):
 def settle(raw: Path) -> Iterator[Settled]:
     """Leave one form of every segment. Hold the lock of the warehouse: nobody else may compress or erase."""
     for partition in partitions(raw):
-        for first, *others in copies(partition):
+        for first, *others in copies_in(partition):
             for other in others:
                 if settled := _settle(first, other):
                     yield settled

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import struct
 import zlib
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import msgspec
 
 MARKER = b'{"crc32":"'  # a body's quotes are escaped, so this can only begin a record
 _PAYLOAD_AT = len(MARKER) + 8 + len('",')
+_SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 LONGEST_BODY = 64 << 20
 """Bytes; a receiver may accept less."""
 
@@ -48,6 +50,11 @@ def encode(record: Delivery) -> bytes:
     """A record as the line that stands in a segment, newline included."""
     payload = _encode(record)[1:]
     return b'%b%08x",%b\n' % (MARKER, zlib.crc32(payload), payload)
+
+
+def is_source(text: str) -> bool:
+    """Whether a text can be the name of a source: 1 to 64 letters, digits, dots, dashes or underscores."""
+    return bool(_SOURCE(text))
 
 
 def longest_line(body: int) -> int:

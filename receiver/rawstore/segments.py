@@ -135,7 +135,7 @@ def opened(raw: Path) -> list[Path]:
     return [path for partition in partitions(raw) for path in open_in(partition)]
 
 
-def copies(partition: Path) -> Iterator[list[Path]]:
+def copies_in(partition: Path) -> Iterator[list[Path]]:
     """The files of each segment of a partition that has several: compressed, closed, open, in this order."""
     files: dict[str, list[str]] = {}
     for entry in os.scandir(partition):

@@ -236,7 +236,7 @@ def test_a_sample_is_the_same_for_a_seed_and_can_be_brought_in(home: Home, tmp_p
     assert first == again != other
     assert first.count(b"\n") == 60
     done = home.kobra("import", tmp_path / "a" / "sample.ndjson")
-    assert done.stdout == "60 deliveries read, 60 landed, 0 known already\n"
+    assert done.stdout.startswith("60 deliveries read, 60 landed, 0 known already\n")
 
 
 def test_sending_a_sample_without_a_key_exits_2(home: Home) -> None:

@@ -75,7 +75,7 @@ def test_what_is_set_up_well_is_well_and_nothing_is_changed(tmp_path: Path) -> N
     assert said.found == []
     assert said.checks == {
         "keys", "home", "owner", "permissions", "mappings", "inputs", "clock", "disk", "inodes", "file system",
-        "versions", "leftovers",
+        "versions", "raw store", "working", "published", "leftovers",
     }  # fmt: skip
     assert "lender_a (1)" in said.text
     assert STRONG not in said.text

@@ -727,7 +727,7 @@ def test_raw_partitions_with_anything_that_is_not_loaded_or_still_written_stay(t
     open_one.append(later(days=2).date(), [rawstore.encode(Post(encoded(small("e")), later(days=2)).record())])
     with home.warehouse.lock():
         taken = home.warehouse.taken()
-    assert retention.remove_partitions(home.raw, 30, taken) == ["2026-03-01"]
+    assert retention.remove_partitions(home.path, date(2026, 6, 1), taken) == ["2026-03-01"]
     assert len(rawstore.partitions(home.raw)) == 3
     open_one.close()
 

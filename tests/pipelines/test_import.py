@@ -2,15 +2,20 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import zstandard
 from kobra_home import Home, Post, encoded, instant, later, small
 
-from pipelines.history import Imported, bring_in
+from pipelines.import_files import bring_in
 from receiver import rawstore
 
 VISITS = [small(f"v{n}", comment="¿Ñandú? / 👍") for n in range(3)]
@@ -24,6 +29,14 @@ def envelope(at: str, body: Any, **more: Any) -> dict[str, Any]:
 
 def ndjson(*values: Any) -> bytes:
     return b"".join(encoded(value) + b"\n" for value in values)
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
 
 
 ENVELOPES = [envelope(instant(at), body.decode()) for at, body in zip(RECEIVED, BODIES, strict=True)]
@@ -50,8 +63,30 @@ BARE: dict[str, bytes] = {
     "payloads.ndjson.gz": gzip.compress(b"\n".join(BODIES)),
     "payloads.zst": zstandard.compress(b"\n\n".join(BODIES) + b"\n"),
 }
+SPANISH = encoded(small("v3", client="José Ñandú"))
+# Files whose names, compression or encoding are not what they should be; each holds SPANISH.
+PLAINLY_MEANT: dict[str, bytes] = {
+    "compressed.json": gzip.compress(SPANISH),
+    "compressed.gz": zstandard.compress(SPANISH),
+    "visits.zip": zipped({"visits.ndjson": SPANISH}),
+    "utf16.ndjson": SPANISH.decode().encode("utf-16"),
+    "utf16-without-a-mark.json": SPANISH.decode().encode("utf-16-le"),
+    "utf16.gz": gzip.compress(SPANISH.decode().encode("utf-16-be")),
+    "windows.ndjson": SPANISH.decode().encode("cp1252"),
+    "windows-array.json": b"[" + SPANISH.decode().encode("cp1252") + b"]",
+}
 ALL = DATED | BARE
-Bring = Callable[..., Imported]
+
+
+class Counts(NamedTuple):
+    """What was read, landed, and known already."""
+
+    read: int
+    landed: int
+    known: int
+
+
+Bring = Callable[..., Counts]
 
 
 @pytest.fixture
@@ -63,10 +98,10 @@ def home(tmp_path: Path) -> Home:
 def bring(home: Home, tmp_path: Path) -> Bring:
     """Bring in a file of this name and content."""
 
-    def bring(name: str, content: bytes, source: str | None = "lender_a") -> Imported:
+    def bring(name: str, content: bytes, source: str | None = "lender_a") -> Counts:
         path = tmp_path / name
         path.write_bytes(content)
-        return bring_in(home.raw, [path], source)
+        return Counts(*bring_in(home.raw, [path], source)[:3])
 
     return bring
 
@@ -81,6 +116,12 @@ def test_a_file_of_this_kind_lands_byte_for_byte(home: Home, bring: Bring, name:
     assert bring(name, ALL[name]) == (3, 3, 0)
     assert [each.exact_body() for each in landed(home)] == BODIES
     assert {each.source for each in landed(home)} == {"lender_a"}
+
+
+@pytest.mark.parametrize("name", PLAINLY_MEANT)
+def test_what_is_plainly_meant_is_read(home: Home, bring: Bring, name: str) -> None:
+    assert bring(name, PLAINLY_MEANT[name]) == (1, 1, 0)
+    assert [each.exact_body() for each in landed(home)] == [SPANISH]
 
 
 @pytest.mark.parametrize("name", DATED)
@@ -186,6 +227,11 @@ FAULTY = {
     "damaged.zst": (zstandard.compress(b"\n".join(BODIES) * 50)[:-40], "cannot be read"),
     "cut-between-frames.zst": (zstandard.compress(BODIES[0] + b"\n") + zstandard.compress(BODIES[1])[:20], "cannot"),
     "no.gz": (b"this is no gzip", "cannot be read"),
+    "table.csv": (b"visitID;agent\nU1;x\n", "table"),
+    "two.zip": (zipped({"a.json": BODIES[0], "b.json": BODIES[1]}), "archive of 2 files"),
+    "table.zip": (zipped({"a.csv": b"visitID,agent\nU1,x\n"}), "table"),
+    "image.json": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "cannot be read"),
+    "source-name.ndjson": (ndjson(envelope(instant(later()), "{}", source="a/b")), "source"),
     "damaged.ndjson.zst": (b"\x28\xb5\x2f\xfd and then nothing of the kind", "cannot be read"),
     "array.json": (b'[{"visitID":"1"},', "JSON array"),
     "when.ndjson": (ndjson(envelope("yesterday", "{}")), "received_at"),
@@ -230,3 +276,63 @@ def test_an_empty_file_brings_nothing(home: Home, bring: Bring) -> None:
     assert bring("empty.ndjson", b"") == (0, 0, 0)
     assert bring("blank.ndjson", b"\n\n") == (0, 0, 0)
     assert landed(home) == []
+
+
+# ---------------------------------------------------------------- odd deliveries
+
+
+ODD = {
+    "half a character": b'{"visitID":"odd","comment":"\\ud83d"}',
+    "half a character in an envelope": b'{"source":"lender_a","body":"{\\"visitID\\":\\"odd \\ud83d\\"}"}',
+    "a broken line": b'{"visitID":',
+    "bytes that are no UTF-8": b'{"visitID":"odd","client":"Jos\xe9"}',
+    "NaN": b'{"visitID":NaN}',
+    "an envelope with a fault": encoded(envelope("yesterday", "{}")),
+    "a number": b"12",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_one_odd_delivery_stops_no_file_and_is_told(home: Home, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "some.ndjson"
+    path.write_bytes(b"\n".join([*BODIES, ODD[kind], encoded(small("v9", client="Ñ"))]))
+    done = home.kobra("import", "--source", "lender_a", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("5 deliveries read, 5 landed, 0 known already\n")
+    home.run()
+    assert home.values("select count(*) from visits where visit_id like 'v%'") == [4]
+    assert len(home.values("select reason from rejects")) == done.stdout.count("some.ndjson, delivery 4: ")
+
+
+def test_a_dry_run_says_what_would_land_and_lands_nothing(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "some.ndjson"
+    path.write_bytes(b"\n".join([*BODIES, b"{"]))
+    done = home.kobra("import", "--dry-run", "--source", "lender_a", path)
+    assert done.stdout.startswith("4 deliveries read, 4 would land, 0 known already\n1 of them cannot be read")
+    assert landed(home) == []
+
+
+def test_nothing_of_any_file_lands_when_one_is_refused(home: Home, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.ndjson", tmp_path / "bad.csv"
+    good.write_bytes(BODIES[0])
+    bad.write_bytes(b"a;b\n1;2\n")
+    assert home.kobra("import", "--source", "lender_a", good, bad).returncode == 2
+    assert landed(home) == []
+
+
+def test_a_bomb_is_refused_in_bounded_memory(home: Home, tmp_path: Path) -> None:
+    compress = zstandard.ZstdCompressor(level=19).compressobj()
+    bomb = b"".join(compress.compress(bytes(1 << 20)) for _ in range(600)) + compress.flush()
+    program = (
+        "import re, sys; from pathlib import Path; from pipelines import cli; code = cli.main(sys.argv[1:]);"
+        "told = Path('/proc/self/status').read_text().replace(chr(9), ' ');"
+        "print(re.search('VmHWM: *(.*) kB', told)[1]); sys.exit(code)"
+    )
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("KOBRA_")}
+    environ |= {"KOBRA_HOME": str(home.path)}
+    for name, content in {"a.zst": bomb, "a.gz": gzip.compress(bytes(300 << 20))}.items():
+        (tmp_path / name).write_bytes(content)
+        command = [sys.executable, "-c", program, "import", "--source", "a", str(tmp_path / name)]
+        done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True)
+        assert (done.returncode, "longer than any visit" in done.stderr) == (2, True)
+        assert int(done.stdout) >> 10 < 400

@@ -1,5 +1,6 @@
 """One poisonous delivery harms nobody but itself."""
 
+import gzip
 import json
 from pathlib import Path
 from random import Random
@@ -35,6 +36,14 @@ def raw(fields: str) -> bytes:
 
 def text(**fields: Any) -> bytes:
     return encoded({"visitID": "VID", "client": NAME} | fields)
+
+
+MIB = 1 << 20
+
+
+def keys(number: int) -> str:
+    """So many keys of which the greatest comes first."""
+    return ",".join(['"zzzzzz":1', *(f'"{at:06}":1' for at in range(number - 1))])
 
 
 OURS: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
@@ -102,6 +111,29 @@ OURS: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "comments": (raw('/* x */ "interest":1'), "not_json"),
     "a leading zero": (raw('"interest":007'), "not_json"),
     "a form": (f"visitID=VID&client={NAME}".encode(), "not_json"),
+    # A MiB of everything that some parser, some day, reads in more than linear time.
+    "70 000 keys, the greatest first": (raw(keys(70_000)), "too_many_keys"),
+    "70 000 keys in an answer": (raw(f'"checklist":[{{"answers":[{{{keys(70_000)}}}]}}]'), "too_many_keys"),
+    "70 000 keys of a phone": (raw(f'"phones":[{{{keys(70_000)}}}]'), "too_many_keys"),
+    "9 000 keys, the greatest first": (raw(keys(9_000)), LOADS),
+    "9 000 keys of a phone": (raw(f'"phones":[{{"tel":"1",{keys(9_000)}}}]'), LOADS),
+    "one key 150 000 times": (raw(",".join(['"a":1'] * 150_000)), LOADS),
+    "a MiB of brackets": (b"[" * MIB, "too_deep"),
+    "a MiB of braces": (b'{"a":' * (MIB // 5), "too_deep"),
+    "350 000 lists": (raw(f'"x":[{",".join(["[]"] * 350_000)}]'), LOADS),
+    "a checklist of 90 000 objects": (raw(f'"checklist":[{",".join(["{}"] * 90_000)}]'), LOADS),
+    "60 000 checklists in each other's place": (raw(f'"checklist":{{{keys(9_000)}}}'), LOADS),
+    "a MiB of digits": (raw(f'"externalID":{"9" * MIB}'), LOADS),
+    "a MiB of decimals": (raw(f'"externalID":1.{"0" * MIB}'), LOADS),
+    "a MiB of digits as visit id": (b'{"visitID":' + b"9" * MIB + b"}", "no_visit_id"),
+    "a MiB of exponent": (raw(f'"agentID":1e{"9" * MIB},"lat":1e-{"9" * 9}'), LOADS),
+    "a MiB of escapes": (raw('"comment":"' + "\\u00f1" * (MIB // 6) + '"'), LOADS),
+    "a MiB of half emojis": (raw('"comment":"' + "\\ud83d" * (MIB // 6) + '"'), LOADS),
+    "a MiB of quotation marks": (raw('"comment":"' + '\\"' * (MIB // 2)), "not_json"),
+    "a MiB of text that is no phone": (raw(f'"phones":["{"5 " * (MIB // 2)}"]'), LOADS),
+    "a MiB of blanks": (b" " * MIB, "empty"),
+    "a bomb": (gzip.compress(bytes(64 << 20)), "packed"),
+    "a packed visit": (gzip.compress(text()), LOADS),
 }  # fmt: skip
 REFUSED_MESS = {
     "nan_literal": "not_json_number", "infinity_literal": "not_json_number",
