@@ -22,7 +22,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q receiver pipelines notebooks
-	$(BIN)/python -m pipelines.project
+	$(BIN)/python -m pipelines.build.project
 	touch $@
 
 demo: setup  ## see it all work on invented visits
@@ -40,7 +40,7 @@ lint: setup  ## style and types
 	$(BIN)/python -m mypy
 
 docs: setup  ## write docs/data-dictionary.md from the contract
-	$(BIN)/python -m pipelines.dictionary
+	$(BIN)/python -m pipelines.publish.dictionary
 
 bench: setup  ## measure
 	$(BIN)/python -m benchmarks

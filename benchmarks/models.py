@@ -81,7 +81,7 @@ def _first(size: int) -> Begun:
 
 def first(home: str) -> None:
     """In a process of its own: load, build, and print what both took."""
-    from pipelines.warehouse import Loaded, Warehouse  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Loaded, Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(Path(home))
     with warehouse.lock():
@@ -103,7 +103,7 @@ def _later(size: int) -> Built:
 
 def later(home: str, size: int) -> None:
     """In a process of its own: a few visits more to warm up, then `CHANGED` more, built."""
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(Path(home))
     with warehouse.lock():
@@ -114,7 +114,9 @@ def later(home: str, size: int) -> None:
 
 
 def _build(warehouse: Any, loaded: Any) -> Built:
-    from pipelines import marts, models, project  # noqa: PLC0415
+    from pipelines.build import build as marts  # noqa: PLC0415
+    from pipelines.build import dbt as models  # noqa: PLC0415
+    from pipelines.build import project  # noqa: PLC0415
 
     answers, took = [], []
     parsed, build = project.parsed, models.build

@@ -15,11 +15,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import crash_guard
-from pipelines.faults import FaultError, UsageError
+from pipelines.errors import FaultError, UsageError
+from pipelines.load import crash_guard
 from pipelines.settings import Settings
 from pipelines.terminal import speak_any_encoding
-from pipelines.warehouse import BusyError, LessThanBeforeError, Loaded, Warehouse
+from pipelines.warehouse.warehouse import BusyError, LessThanBeforeError, Loaded, Warehouse
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def _has_nothing_to_do(warehouse: Warehouse, options: argparse.Namespace) -> boo
 def _run_once(warehouse: Warehouse, options: argparse.Namespace) -> int:
     if options.as_of is None and not options.full_refresh and warehouse.is_current():
         return OK
-    from pipelines import marts  # noqa: PLC0415 - a run with nothing to do never gets here
+    from pipelines.build import build as marts  # noqa: PLC0415 - a run with nothing to do never gets here
 
     def run(*, accept_loss: bool) -> int:
         with warehouse.lock():
@@ -323,7 +323,7 @@ def _run_once(warehouse: Warehouse, options: argparse.Namespace) -> int:
 
 
 def _build(home: Path, options: argparse.Namespace) -> int:
-    from pipelines import marts  # noqa: PLC0415
+    from pipelines.build import build as marts  # noqa: PLC0415
 
     warehouse = Warehouse(home)
     with warehouse.lock():
@@ -349,7 +349,7 @@ def _publish(home: Path, _options: argparse.Namespace) -> int:
 
 
 def _mappings(home: Path, _options: argparse.Namespace) -> int:
-    from pipelines import mappings  # noqa: PLC0415
+    from pipelines.build import mappings  # noqa: PLC0415
 
     copied = mappings.init(home / "mappings")
     for path in copied:
@@ -359,7 +359,7 @@ def _mappings(home: Path, _options: argparse.Namespace) -> int:
 
 
 def _export(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.export import export  # noqa: PLC0415
+    from pipelines.publish.export import export  # noqa: PLC0415
 
     done = export(
         Warehouse(home).published,
@@ -375,7 +375,7 @@ def _export(home: Path, options: argparse.Namespace) -> int:
 
 
 def _import(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.import_files import bring_in  # noqa: PLC0415
+    from pipelines.load.import_files import bring_in  # noqa: PLC0415
     from pipelines.privacy.sweep import Erasure  # noqa: PLC0415
 
     warehouse, left_out = Warehouse(home), 0
@@ -491,7 +491,7 @@ def _retain(home: Path, options: argparse.Namespace) -> int:
 
 
 def _sample(_home: Path, options: argparse.Namespace) -> int:
-    from pipelines import demo  # noqa: PLC0415
+    from pipelines.sample import demo  # noqa: PLC0415
 
     if not options.target.startswith(("http://", "https://")):
         path = demo.write_sample(Path(options.target), options.count, options.seed, options.source)
@@ -506,13 +506,13 @@ def _sample(_home: Path, options: argparse.Namespace) -> int:
 
 
 def _demo(_home: Path, options: argparse.Namespace) -> int:
-    from pipelines import demo  # noqa: PLC0415
+    from pipelines.sample import demo  # noqa: PLC0415
 
     return demo.show(Path("kobra-demo"), options.count)
 
 
 def _status(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.status import look  # noqa: PLC0415
+    from pipelines.operate.status import look  # noqa: PLC0415
 
     status = look(Warehouse(home), options.settings)
     print(json.dumps(status.figures, indent=2, default=str) if options.json else status.text())
@@ -520,7 +520,7 @@ def _status(home: Path, options: argparse.Namespace) -> int:
 
 
 def _doctor(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.doctor import examine  # noqa: PLC0415
+    from pipelines.operate.doctor import examine  # noqa: PLC0415
 
     is_well = True
     for finding in examine(Warehouse(home), options.settings):
@@ -530,7 +530,7 @@ def _doctor(home: Path, options: argparse.Namespace) -> int:
 
 
 def _rejects(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.status import rejects  # noqa: PLC0415
+    from pipelines.operate.status import rejects  # noqa: PLC0415
 
     rows = rejects(Warehouse(home))
     for row in rows:
@@ -541,7 +541,7 @@ def _rejects(home: Path, options: argparse.Namespace) -> int:
 
 
 def _verify(home: Path, _options: argparse.Namespace) -> int:
-    from pipelines import verify  # noqa: PLC0415
+    from pipelines.operate import verify  # noqa: PLC0415
 
     segments = records = damaged = erased = 0
     for path, sound, damage, gone in rawstore.verify(home / "raw"):

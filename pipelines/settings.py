@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pipelines.faults import UsageError
+from pipelines.errors import UsageError
 
 _REFUSED = {"?", "%"}
 

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import duckdb
 import pytest
 
-from pipelines import cli, contract, dictionary, settings
+from pipelines import cli, contract, settings
 from pipelines.contract import ANSWER_TYPES, FIELDS
-from pipelines.import_files import bring_in
-from pipelines.warehouse import Warehouse
+from pipelines.load.import_files import bring_in
+from pipelines.publish import dictionary
+from pipelines.warehouse.warehouse import Warehouse
 from receiver import app, hook, protocol, rawstore
 from receiver.answers import Answer
 from receiver.judge import FAULTS

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipelines.mess import MESS, POISON, STRAY, Mess, Payload
-from pipelines.sample import CITIES, CONTACT_BY_HOUR, Sent, deliveries
+from pipelines.sample.malformed import MESS, POISON, STRAY, Mess, Payload
+from pipelines.sample.visits import CITIES, CONTACT_BY_HOUR, Sent, deliveries
 
 MANY = 20_000
 CLEAN = ("visit", "redelivery", "update")
@@ -35,7 +35,8 @@ EXAMPLE_QUESTIONS = [
     "Segundo horario", "Etiqueta",
 ]  # fmt: skip
 HASH_PROGRAM = """
-import hashlib, pipelines.sample as sample
+import hashlib
+from pipelines.sample import visits as sample
 digest = hashlib.sha256()
 for sent in sample.deliveries(5000, seed=7):
     digest.update(f"{sent.at.isoformat()} {sent.kind} ".encode() + sent.body)

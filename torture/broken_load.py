@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pipelines import cli, warehouse
-from pipelines.warehouse import Warehouse
+from pipelines import cli
+from pipelines.warehouse import warehouse
+from pipelines.warehouse.warehouse import Warehouse
 
 
 def let_go_of_nothing() -> None:

@@ -56,8 +56,8 @@ def ours(raw: Path, folder: Path) -> float:
     import dlt  # noqa: F401, PLC0415 - as with the others, starting Python and importing are not counted
     import duckdb  # noqa: F401, PLC0415
 
-    from pipelines import flatten, source  # noqa: F401, PLC0415
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.load import flatten, source  # noqa: F401, PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     (folder / "raw").symlink_to(raw.absolute())
     warehouse = Warehouse(folder)

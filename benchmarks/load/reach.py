@@ -15,7 +15,7 @@ from benchmarks.processes import Run, in_a_process, report
 from benchmarks.table import Row, verdict
 
 if TYPE_CHECKING:
-    from pipelines.warehouse import Warehouse
+    from pipelines.warehouse.warehouse import Warehouse
 
 OF_LIMIT = 0.55
 TIMES_DLT, TIMES_DLT_PARQUET = 30.0, 10.0
@@ -84,8 +84,8 @@ def _increments(rounds: int, sizes: tuple[int, ...]) -> Iterator[Row]:
 
 
 def _standing(home: Path, size: int) -> Iterator[Row]:
-    from pipelines import marts  # noqa: PLC0415
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.build import build as marts  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(_copy(home))
     with warehouse.lock():
@@ -138,7 +138,7 @@ def _loaded(size: int) -> Path:
 
 def run(home: str) -> None:
     """In a process of its own: load and publish, and print what it took."""
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(Path(home))
     with warehouse.lock():
@@ -166,7 +166,7 @@ def _again(home: Path, size: int, count: int, what: str) -> float:
 
 def again(home: str, size: int, count: int, what: str) -> None:
     """In a process of its own: something small once to warm up, then `count` more, timed."""
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     warehouse = Warehouse(Path(home))
     do = warehouse.load if what == "load" else partial(_load_and_publish, warehouse)

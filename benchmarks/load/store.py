@@ -6,7 +6,7 @@ from datetime import date
 from itertools import islice
 from pathlib import Path
 
-from pipelines import sample
+from pipelines.sample import visits as sample
 from receiver import rawstore
 
 KEPT = Path("build/bench")

@@ -22,15 +22,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines import crash_guard, export, inputs, marts, rules
-from pipelines.faults import FaultError, UsageError
+from pipelines.build import build as marts
+from pipelines.build import inputs
+from pipelines.errors import FaultError, UsageError
+from pipelines.load import crash_guard, rules
+from pipelines.load.parse import Reject, read_body
 from pipelines.privacy import retention, sweep
 from pipelines.privacy.marks import ANY_SOURCE, Identifier, Marks, account, emails, phones
 from pipelines.privacy.retention import Policy
 from pipelines.privacy.sweep import Erasure, Found, Swept
 from pipelines.privacy.texts import forms
-from pipelines.reading import Reject, read_body
-from pipelines.warehouse import Loaded, Warehouse
+from pipelines.publish import export
+from pipelines.warehouse.warehouse import Loaded, Warehouse
 from receiver import rawstore
 from receiver.rawstore import Damage, Delivery
 

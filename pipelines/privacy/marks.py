@@ -18,9 +18,9 @@ from typing import Any, Literal, NamedTuple, Self
 import msgspec
 
 from pipelines.contract import EMAILS, PHONES
-from pipelines.faults import FaultError
+from pipelines.errors import FaultError
+from pipelines.load.parse import Visit, read_body
 from pipelines.privacy import identity, texts
-from pipelines.reading import Visit, read_body
 from receiver import rawstore
 from receiver.rawstore import Delivery
 

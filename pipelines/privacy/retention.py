@@ -15,9 +15,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import meta, transaction
 from pipelines.contract import ANSWER_TYPES, EMAILS, PHONES
-from pipelines.faults import FaultError, UsageError
+from pipelines.errors import FaultError, UsageError
+from pipelines.warehouse import state as meta
+from pipelines.warehouse import transaction
 from receiver import rawstore
 
 if TYPE_CHECKING:

@@ -18,9 +18,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import crash_guard, mappings, meta, quoting, transaction
+from pipelines import quoting
+from pipelines.build import mappings
 from pipelines.contract import EMAILS, PHONES, TABLES
+from pipelines.load import crash_guard
 from pipelines.privacy.marks import Identifier, Marks, account
+from pipelines.warehouse import state as meta
+from pipelines.warehouse import transaction
 from receiver import rawstore
 from receiver.rawstore import Delivery, Erased, Landed
 

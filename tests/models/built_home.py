@@ -10,8 +10,9 @@ import duckdb
 import pytest
 from kobra_home import Home, Post, encoded, later
 
-from pipelines import cli, marts
-from pipelines.project import PROJECT
+from pipelines import cli
+from pipelines.build import build as marts
+from pipelines.build.project import PROJECT
 
 AS_OF = date(2026, 3, 9)
 ROLES = """product_id,question_id,question_name,answer_name,role,value_type
@@ -90,7 +91,7 @@ def copied_project(folder: Path) -> Path:
 def own_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """A copy to change: builds in this process take it."""
     project = copied_project(folder)
-    patch.setattr("pipelines.project.PROJECT", project)
+    patch.setattr("pipelines.build.project.PROJECT", project)
     return project
 
 

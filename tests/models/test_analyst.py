@@ -62,7 +62,7 @@ def test_dbt_docs_generate_describes_every_table(project: Path, worked: BuiltHom
 def test_the_next_kobra_run_gives_the_tables_of_a_build_of_everything_and_does_not_start_over(
     worked: BuiltHome, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.project.PROJECT", project)  # with what dbt left in it
+    monkeypatch.setattr("pipelines.build.project.PROJECT", project)  # with what dbt left in it
     home = worked.copy(tmp_path / "home")
     home.build()
     assert home.runs()[0]["is_full"] is False

@@ -14,9 +14,10 @@ import pytest
 from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, own_project, promise, settled, visit
 from interruptions import DIED, Plan, finish
 
-from pipelines import models, waiting
-from pipelines.faults import FaultError
-from pipelines.warehouse import Loaded
+from pipelines.build import dbt as models
+from pipelines.errors import FaultError
+from pipelines.load import segments as waiting
+from pipelines.warehouse.warehouse import Loaded
 
 LATER = date(2026, 6, 1)
 MEXICO = ZoneInfo("America/Mexico_City")
@@ -196,7 +197,7 @@ def test_a_load_cut_short_when_all_was_written_leaves_its_visits_to_the_next_bui
 ) -> None:
     home.build()  # which takes the files of a home that was copied for edited ones
     home.land(visit("N", 8, tagName="Prometió"), visit("new", 9))
-    assert finish(home.path, Plan(dies_after=("pipelines.flatten", "outcomes", 1), arguments=("load",))) == DIED
+    assert finish(home.path, Plan(dies_after=("pipelines.load.flatten", "outcomes", 1), arguments=("load",))) == DIED
     home.build()
     assert home.runs()[0]["is_full"] is False
     at_once = home.copy(tmp_path / "at once")
@@ -214,7 +215,7 @@ def test_history_is_built_afresh_when_a_visit_went_that_nobody_noted(home: Built
 
 def test_a_build_cut_short_before_it_began_leaves_the_next_one_to_reckon_what_ran_out(home: BuiltHome) -> None:
     run = ("run", "--as-of", str(LATER))
-    plan = Plan(dies_after=("pipelines.mappings", "write", 1), arguments=run, builds=True)
+    plan = Plan(dies_after=("pipelines.build.mappings", "write", 1), arguments=run, builds=True)
     assert finish(home.path, plan) == DIED
     assert home.here(*run) == 0
     assert statuses(home) == {"promise": ["broken"], "revisit": ["missed"], "closed": [True]}

@@ -129,9 +129,11 @@ def test_killed_twice_between_any_two_statements_then_run_is_as_if_nothing_had_h
 # The more that is asked for, the more of them.
 @pytest.mark.parametrize(
     "moment",
-    [("pipelines.wide", "build", 1), ("pipelines.meta", "remember", 1), ("pipelines.meta", "record", 1)][
-        : KILLS // 2
-    ],
+    [
+        ("pipelines.build.wide", "build", 1),
+        ("pipelines.warehouse.state", "remember", 1),
+        ("pipelines.warehouse.state", "record", 1),
+    ][: KILLS // 2],
     ids=lambda moment: moment[1],
 )
 @pytest.mark.slow
@@ -147,7 +149,7 @@ def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
 def test_two_builds_cut_short_with_a_move_in_between_leave_no_trace_of_where_a_visit_was(
     home: BuiltHome, tmp_path: Path
 ) -> None:
-    died = [("pipelines.wide", "build", 1), None]
+    died = [("pipelines.build.wide", "build", 1), None]
     for day, moment in zip((15, 16), died, strict=True):
         home.land(visit("wanders", day, agentID=f"A{day}"))
         die = None if moment else partial(die_in_statement, STATEMENTS // 2)

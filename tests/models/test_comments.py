@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from built_home import AS_OF, BuiltHome, settled
 
-from pipelines import comments, meta
+from pipelines.build import comments
+from pipelines.warehouse import state as meta
 
 UNCOMMENTED = """
 select table_name, null as column_name from duckdb_tables()

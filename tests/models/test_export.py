@@ -14,9 +14,9 @@ import pytest
 from openpyxl import load_workbook
 from openpyxl.utils.escape import unescape
 
-from pipelines import export as exporting
-from pipelines.export import Exported, ExportError, Form, export
-from pipelines.published import NothingPublishedError
+from pipelines.publish import export as exporting
+from pipelines.publish.export import Exported, ExportError, Form, export
+from pipelines.publish.published import NothingPublishedError
 
 RISKY = [
     "=1+1", "+52 55 5555 0101", "-200", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1+1", "\u00a0=1", "\ufeff=1", "\0=1",

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
-from pipelines import inputs
-from pipelines.inputs import InputError
-from pipelines.warehouse import Warehouse
+from pipelines.build import inputs
+from pipelines.build.inputs import InputError
+from pipelines.warehouse.warehouse import Warehouse
 
 PAYMENTS = "payment_id,external_id,paid_date,amount"
 ACCOUNTS = "external_id,as_of_date"

@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import mappings
-from pipelines.mappings import CODES, FILES, ROLES, STARTING_SET, MappingError, Mappings
-from pipelines.warehouse import Warehouse
+from pipelines.build import mappings
+from pipelines.build.mappings import CODES, FILES, ROLES, STARTING_SET, MappingError, Mappings
+from pipelines.warehouse.warehouse import Warehouse
 
 ROLES_HEADER = "product_id,question_id,question_name,answer_name,role,value_type"
 CODES_HEADER = "product_id,role,value,code"

@@ -14,8 +14,8 @@ import streams
 from kobra_home import Home, Post
 from marts_visits import Mappings
 
-from pipelines import marts
-from pipelines.mappings import STARTING_SET, init
+from pipelines.build import build as marts
+from pipelines.build.mappings import STARTING_SET, init
 
 AS_OF = date(2026, 11, 4)
 SEEDS = range(int(os.environ.get("KOBRA_STREAMS", "1")))  # 30 for a long look

@@ -12,9 +12,9 @@ import duckdb
 import pytest
 from jinja2 import Environment
 
-from pipelines import mappings, pivot, wide
-from pipelines.project import PROJECT
-from pipelines.warehouse import Warehouse
+from pipelines.build import mappings, pivot, wide
+from pipelines.build.project import PROJECT
+from pipelines.warehouse.warehouse import Warehouse
 
 _MART = """
 create schema if not exists marts;

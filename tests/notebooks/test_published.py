@@ -9,7 +9,7 @@ import pytest
 from notebooks import published, sheets
 from notebooks.published import NothingPublishedError, Published
 from notebooks.ratios import low95
-from pipelines import export
+from pipelines.publish import export
 
 
 @pytest.fixture

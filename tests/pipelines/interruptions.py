@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 
 _forked = get_context("forkserver")
 _forked.set_forkserver_preload(
-    ["duckdb", "dlt", "pytz", "pipelines.cli", "pipelines.flatten", "pipelines.source", "pipelines.marts"]
+    [
+        "duckdb",
+        "dlt",
+        "pytz",
+        "pipelines.cli",
+        "pipelines.load.flatten",
+        "pipelines.load.source",
+        "pipelines.build.build",
+    ]
 )
 
 DIED = 66  # exit code of a process that died where it was told to
@@ -26,8 +34,8 @@ class Plan(NamedTuple):
     """How a run differs from an everyday one.
 
     `dies_in_query`: dies before the nth statement that dlt sends, counted over all batches. `dies_after`: dies after
-    the nth return of a function of the product, as ("pipelines.flatten", "stage", 2). `builds`: with models, too,
-    which takes its time; what a load leaves behind shows without.
+    the nth return of a function of the product, as ("pipelines.load.flatten", "stage", 2). `builds`: with models,
+    too, which takes its time; what a load leaves behind shows without.
     """
 
     batch_deliveries: int = 60
@@ -60,7 +68,9 @@ def _run(home: Path, plan: Plan) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ["KOBRA_HOME"] = str(home)
-    from pipelines import batches, cli, marts  # noqa: PLC0415
+    from pipelines import cli  # noqa: PLC0415
+    from pipelines.build import build as marts  # noqa: PLC0415
+    from pipelines.load import batches  # noqa: PLC0415
 
     if not plan.builds:
         marts.build = lambda *_, **__: marts.Built(date.max, 0)

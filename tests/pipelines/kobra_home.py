@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipelines.warehouse import Loaded, Warehouse
+from pipelines.warehouse.warehouse import Loaded, Warehouse
 from receiver import rawstore
 
 HERE = Path(__file__).parent

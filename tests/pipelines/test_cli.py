@@ -11,9 +11,9 @@ import pytest
 from interruptions import Plan, finish
 from kobra_home import KOBRA, Home, Post, encoded, later, loaded, small
 
-from pipelines import batches
 from pipelines.contract import REJECTS
-from pipelines.reading import Reject, Visit, read_body
+from pipelines.load import batches
+from pipelines.load.parse import Reject, Visit, read_body
 from receiver import rawstore
 
 NOTHING_NEW = """

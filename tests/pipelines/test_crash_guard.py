@@ -16,7 +16,7 @@ from kobra_home import encoded as body
 FAULTY_LIBRARY = """
 import os, signal, sys, time
 if not os.environ.get("SOUND"):
-    import pipelines.reading as reading
+    import pipelines.load.parse as reading
     honest = reading._parse_usual
     def parse(text):
         if "SEGFAULT" in text:
@@ -25,8 +25,8 @@ if not os.environ.get("SOUND"):
             time.sleep(1000)
         return honest(text)
     reading._parse_usual = parse
-    import pipelines.crash_guard
-    pipelines.crash_guard._PATIENCE_S = 5.0
+    import pipelines.load.crash_guard
+    pipelines.load.crash_guard._PATIENCE_S = 5.0
 """
 
 
@@ -153,8 +153,8 @@ def test_without_the_guard_every_run_dies_of_it(tmp_path: Path, library: Path) -
     home = Home(tmp_path / "home")
     land(home, 7)
     unguarded = (
-        "import sys; from pipelines import cli, crash_guard; crash_guard.examine = lambda _: None;"
-        " sys.argv = ['kobra', 'run']; sys.exit(cli.entry())"
+        "import sys; from pipelines import cli; from pipelines.load import crash_guard;"
+        " crash_guard.examine = lambda _: None; sys.argv = ['kobra', 'run']; sys.exit(cli.entry())"
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     environ |= {"KOBRA_HOME": str(home.path), "PYTHONPATH": str(library)}

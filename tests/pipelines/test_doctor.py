@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from kobra_home import Home, kobra, small
 
-from pipelines import doctor
+from pipelines.operate import doctor
 from pipelines.settings import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse.warehouse import Warehouse
 from receiver import keys
 
 STRONG = "9f8e1c07b2d4465aa35e60f1d7c8b92e"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from kobra_home import Home, encoded, example, loaded
 
-from pipelines import batches
 from pipelines.contract import FIELDS, Field, Type
-from pipelines.reading import Reject, Visit, read_body
+from pipelines.load import batches
+from pipelines.load.parse import Reject, Visit, read_body
 from receiver.rawstore import Delivery
 
 NESTED = json.loads("[" * 200 + "]" * 200)

@@ -113,10 +113,11 @@ def test_no_folder_of_dlt_or_dbt_changes_a_run(tmp_path: Path) -> None:
 
 # What would divert a run if it came through all the same.
 DIVERTED = {
-    "dlt writes to another schema": "from pipelines import dlt_settings; dlt_settings._SETTINGS['dev_mode'] = True",
-    "dbt leaves its tests out": "from pipelines import project; honest = project.flags;"
+    "dlt writes to another schema": "from pipelines.load import dlt_settings;"
+    " dlt_settings._SETTINGS['dev_mode'] = True",
+    "dbt leaves its tests out": "from pipelines.build import project; honest = project.flags;"
     " project.flags = lambda target: [*honest(target), '--resource-type', 'model']",
-    "dbt leaves its models out": "from pipelines import project; honest = project.flags;"
+    "dbt leaves its models out": "from pipelines.build import project; honest = project.flags;"
     " project.flags = lambda target: [*honest(target), '--resource-type', 'test']",
 }
 

@@ -20,10 +20,10 @@ from interruptions import DIED, Plan, finish
 from kobra_home import KOBRA, Home, Post, encoded, example, later, small
 from test_interrupted import differences, everything
 
-from pipelines.export import earlier
 from pipelines.privacy import retention
 from pipelines.privacy.sweep import Erasure, marks_of
-from pipelines.sample import deliveries
+from pipelines.publish.export import earlier
+from pipelines.sample.visits import deliveries
 from receiver import rawstore
 
 ACCOUNT, PHONE, MAIL = "0070071742", "+52 (55) 1234-0099", "Zoraida@Canaria.example"
@@ -72,7 +72,7 @@ OTHERS = [
 
 def without_models() -> None:
     """Runs that build no marts: what is tested is the rest, and they take five seconds."""
-    from pipelines import marts  # noqa: PLC0415
+    from pipelines.build import build as marts  # noqa: PLC0415
 
     marts.build = lambda *_, **__: marts.Built(date.today(), float("inf"))
 
@@ -443,13 +443,13 @@ MOMENTS = [
     ("pipelines.privacy.sweep", "Erasure._sweep", 1),
     ("pipelines.privacy.sweep", "Erasure._remove", 1),
     ("pipelines.privacy.sweep", "Erasure.erase", 1),
-    ("pipelines.warehouse", "Warehouse._load", 1),
-    ("pipelines.warehouse", "_sync", 1),
-    ("pipelines.warehouse", "Warehouse._rewrite", 1),
-    ("pipelines.warehouse", "_sync", 2),
-    ("pipelines.warehouse", "Warehouse._publish", 1),
-    ("pipelines.export", "export_again", 1),
-    ("pipelines.warehouse", "Warehouse.publish", 1),
+    ("pipelines.warehouse.warehouse", "Warehouse._load", 1),
+    ("pipelines.warehouse.warehouse", "_sync", 1),
+    ("pipelines.warehouse.warehouse", "Warehouse._rewrite", 1),
+    ("pipelines.warehouse.warehouse", "_sync", 2),
+    ("pipelines.warehouse.warehouse", "Warehouse._publish", 1),
+    ("pipelines.publish.export", "export_again", 1),
+    ("pipelines.warehouse.warehouse", "Warehouse.publish", 1),
     *SYNCS[::4],
 ]
 
@@ -479,7 +479,7 @@ def test_killed_anywhere_another_run_or_another_forget_finishes_it(both: Both, m
 
 def rewrites_nothing() -> None:
     without_models()
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     Warehouse._rewrite = lambda self: None
 

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 from kobra_home import Home, Post, encoded, instant, later, small
 
-from pipelines.import_files import bring_in
+from pipelines.load.import_files import bring_in
 from receiver import rawstore
 
 VISITS = [small(f"v{n}", comment="¿Ñandú? / 👍") for n in range(3)]

@@ -17,7 +17,7 @@ import pytest
 from interruptions import DIED, Plan, finish, start
 from kobra_home import Home, Post, encoded, later, small
 
-from pipelines.sample import deliveries
+from pipelines.sample.visits import deliveries
 from receiver import rawstore
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "8"))  # 60 for a long look
@@ -127,9 +127,9 @@ def test_killed_between_the_commits_of_two_tables_then_run_is_as_if_nothing_had_
 @pytest.mark.parametrize(
     "moment",
     [
-        ("pipelines.flatten", "stage", 2),
-        ("pipelines.warehouse", "_Loads.load", 2),
-        ("pipelines.warehouse", "_sync", 1),
+        ("pipelines.load.flatten", "stage", 2),
+        ("pipelines.warehouse.warehouse", "_Loads.load", 2),
+        ("pipelines.warehouse.warehouse", "_sync", 1),
         ("receiver.rawstore", "compress_segment", 1),
     ],
     ids=lambda moment: moment[1],
@@ -143,7 +143,7 @@ def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
 
 def believe_every_segment() -> None:
     """A loader that takes a segment for loaded as soon as its row is there."""
-    from pipelines import warehouse  # noqa: PLC0415
+    from pipelines.warehouse import warehouse  # noqa: PLC0415
 
     def taken(connection: Any) -> dict[rawstore.Key, str]:
         there = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = 'segments'"
@@ -193,7 +193,7 @@ def test_of_eight_loads_at_once_one_works_and_the_others_say_so_and_change_nothi
 
 def lock_nobody_out() -> None:
     """A loader that takes nobody's word for it that somebody is at work."""
-    from pipelines.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     Warehouse.lock = lambda self: nullcontext(rawstore.make_folder(self.folder))
 

@@ -74,4 +74,4 @@ def test_a_receiver_that_has_started_has_loaded_none_of_it(module: str) -> None:
 def test_there_is_something_to_look_at() -> None:
     assert len(sources("receiver/rawstore")) > 3
     assert len(sources("notebooks")) > 3
-    assert "receiver.rawstore.Delivery" in set(imports(ROOT / "pipelines" / "reading.py"))
+    assert "receiver.rawstore.Delivery" in set(imports(ROOT / "pipelines" / "load" / "parse.py"))

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 
-from pipelines import batches, flatten, warehouse
+from pipelines.load import batches, flatten
+from pipelines.warehouse import warehouse
 from receiver import rawstore
 
 EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None

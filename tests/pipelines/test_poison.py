@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from kobra_home import Home, Post, encoded, example, later, small
 
-from pipelines import batches
 from pipelines.contract import REJECTS
-from pipelines.mess import POISON, spoiled
-from pipelines.reading import Visit, read_body
+from pipelines.load import batches
+from pipelines.load.parse import Visit, read_body
+from pipelines.sample.malformed import POISON, spoiled
 from receiver.rawstore import Delivery
 
 GOOD_EACH = 1000  # among which each kind of poison comes once

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from kobra_home import Home, Post, encoded, later, small
 
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse.warehouse import Warehouse
 
 PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))  # 1000 for a long look
 READERS = int(os.environ.get("KOBRA_READERS", "2"))

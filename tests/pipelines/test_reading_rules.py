@@ -11,7 +11,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 from kobra_home import Home, asked, encoded, loaded, small
 
-from pipelines import flatten
+from pipelines.load import flatten
 
 YES = (
     "true",

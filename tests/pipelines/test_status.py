@@ -18,7 +18,7 @@ import pytest
 from conftest import RunningReceiver
 from kobra_home import Home, Post, encoded, kobra, loaded, small
 
-from pipelines.silence import Silence, silences
+from pipelines.operate.silence import Silence, silences
 
 NOW = datetime(2026, 3, 4, 15, 20, tzinfo=UTC)  # a Wednesday
 HOUR = timedelta(hours=1)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kobra_home import encoded, example
 
-from pipelines import reading
 from pipelines.contract import ANSWER, ANSWERS, CHECKLIST, QUESTION, TOP_LEVEL
-from pipelines.sample import deliveries
+from pipelines.load import parse as reading
+from pipelines.sample.visits import deliveries
 from receiver import rawstore
 
 NUMBERS = ("0", "-0", "7", "1500.50", "1e3", "-0.0", "110105499609.0", "18446744073709551617", "1e400", "9" * 40)

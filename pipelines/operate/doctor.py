@@ -15,13 +15,15 @@ from shlex import quote
 from time import time
 from typing import NamedTuple
 
-from pipelines import damage, disk, terminal, verify
-from pipelines.faults import FaultError, UsageError
+from pipelines import terminal
+from pipelines.errors import FaultError, UsageError
+from pipelines.operate import disk, verify
 from pipelines.settings import Settings
-from pipelines.warehouse import LEFTOVERS, Warehouse
+from pipelines.warehouse import damage
+from pipelines.warehouse.warehouse import LEFTOVERS, Warehouse
 from receiver import rawstore
 
-LOCK_FILE = Path(__file__).parents[1] / "requirements.lock"
+LOCK_FILE = Path(__file__).parents[2] / "requirements.lock"
 _MOUNTS = Path("/proc/self/mountinfo")
 _IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -124,7 +126,7 @@ def _home(home: Path) -> Finding:
 
 
 def _mappings(folder: Path) -> Iterator[Finding]:
-    from pipelines import mappings  # noqa: PLC0415
+    from pipelines.build import mappings  # noqa: PLC0415
 
     own = [name for name in mappings.FILES if (folder / name).exists()]
     try:
@@ -141,7 +143,8 @@ def _mappings(folder: Path) -> Iterator[Finding]:
 def _inputs(folder: Path) -> Iterator[Finding]:
     import duckdb  # noqa: PLC0415
 
-    from pipelines import flatten, inputs  # noqa: PLC0415
+    from pipelines.build import inputs  # noqa: PLC0415
+    from pipelines.load import flatten  # noqa: PLC0415
 
     for name, path in inputs.files(folder).items():
         with duckdb.connect() as connection:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import damage, quoting
-from pipelines.faults import UsageError
+from pipelines import quoting
+from pipelines.errors import UsageError
+from pipelines.warehouse import damage
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

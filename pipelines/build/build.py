@@ -7,14 +7,16 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipelines import comments, inputs, mappings, meta, models, project, wide
-from pipelines.damage import DamagedError
+from pipelines.build import comments, inputs, mappings, project, wide
+from pipelines.build import dbt as models
 from pipelines.privacy import retention
 from pipelines.privacy.sweep import Erasure
-from pipelines.warehouse import Loaded, Warehouse
+from pipelines.warehouse import state as meta
+from pipelines.warehouse.damage import DamagedError
+from pipelines.warehouse.warehouse import Loaded, Warehouse
 
 if TYPE_CHECKING:
-    from pipelines.mappings import Mappings
+    from pipelines.build.mappings import Mappings
 
 
 log = logging.getLogger(__name__)

@@ -129,7 +129,7 @@ def _is_deadly(suspects: list[_Suspect]) -> bool:
         wanted.setdefault(suspect.path, []).append(suspect.delivery_id)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "pipelines.crash_guard"],
+            [sys.executable, "-P", "-m", "pipelines.load.crash_guard"],
             input=json.dumps(wanted).encode(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -143,11 +143,11 @@ def _is_deadly(suspects: list[_Suspect]) -> bool:
 
 def _read_all(wanted: dict[str, list[str]]) -> None:
     """Do with these deliveries whatever any command does with bodies."""
-    from pipelines import flatten  # noqa: PLC0415 - only where bodies are read
-    from pipelines.batches import lines_of  # noqa: PLC0415
+    from pipelines.load import flatten  # noqa: PLC0415 - only where bodies are read
+    from pipelines.load.batches import lines_of  # noqa: PLC0415
+    from pipelines.load.parse import Visit, read_body  # noqa: PLC0415
     from pipelines.privacy.identity import DEFAULT_REGION  # noqa: PLC0415
     from pipelines.privacy.marks import concerned  # noqa: PLC0415
-    from pipelines.reading import Visit, read_body  # noqa: PLC0415
 
     deliveries = []
     for path, ids in wanted.items():

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import available_timezones
 
-from pipelines import rules, transaction
 from pipelines.contract import DEFAULT_TIME_ZONE
-from pipelines.faults import FaultError
+from pipelines.errors import FaultError
+from pipelines.load import rules
 from pipelines.privacy.identity import REGIONS
+from pipelines.warehouse import transaction
 from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-STARTING_SET = Path(__file__).parents[1] / "sql" / "seeds"
+STARTING_SET = Path(__file__).parents[2] / "sql" / "seeds"
 
 ROLES = {
     "contact_made": "bool",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines.contract import REJECTS
-from pipelines.reading import Reject, Visit, read_body
+from pipelines.load.parse import Reject, Visit, read_body
 from receiver.rawstore import Damage, Delivery, Landed, read_segment, received_date
 
 BATCH_DELIVERIES = 100_000

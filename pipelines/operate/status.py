@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import disk, health, silence, verify
-from pipelines.damage import DamagedError, HeldError
-from pipelines.disk import Disk
-from pipelines.published import NothingPublishedError, attached
+from pipelines.operate import disk, silence, verify
+from pipelines.operate import receiver_health as health
+from pipelines.operate.disk import Disk
+from pipelines.publish.published import NothingPublishedError, attached
 from pipelines.settings import Settings
 from pipelines.terminal import shown
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse.damage import DamagedError, HeldError
+from pipelines.warehouse.warehouse import Warehouse
 from receiver import rawstore
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pipelines import damage, project
-from pipelines.damage import DamagedError
+from pipelines.build import project
 from pipelines.environment import replaced
-from pipelines.faults import FaultError
+from pipelines.errors import FaultError
+from pipelines.warehouse import damage
+from pipelines.warehouse.damage import DamagedError
 
 _DBT = Path(sys.executable).with_name("dbt")
 _BUILT = {"model", "test"}

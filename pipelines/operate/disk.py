@@ -4,7 +4,7 @@ import os
 from typing import NamedTuple
 
 from pipelines.settings import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse.warehouse import Warehouse
 from receiver import rawstore
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
-PROJECT = Path(__file__).parents[1] / "sql"
+PROJECT = Path(__file__).parents[2] / "sql"
 _READ_BY_DBT = {".sql", ".py", ".yml", ".yaml", ".csv", ".md"}
 _MAKE_NO_TABLE = {"target", "logs", "unit_tests"}  # what dbt wrote for an analyst, and what a build leaves out
 _VARS = "{is_as_last_built: true, unit_tests: false}"
@@ -20,8 +20,8 @@ _VARS = "{is_as_last_built: true, unit_tests: false}"
 def fingerprint() -> str:
     """A digest of all that makes the tables: another one makes other tables, and then history is built afresh."""
     digest = sha256(version("duckdb").encode())
-    for module in ("inputs", "pivot", "rules", "wide"):
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    for module in ("build/inputs", "build/pivot", "load/rules", "build/wide"):
+        digest.update(Path(__file__).parents[1].joinpath(f"{module}.py").read_bytes())
     for path in _files():
         digest.update(b"%s\0%s\0" % (path.relative_to(PROJECT).as_posix().encode(), path.read_bytes()))
     return digest.hexdigest()

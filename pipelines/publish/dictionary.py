@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines import contract
+from pipelines.build.project import PROJECT
 from pipelines.contract import DEFAULT_TIME_ZONE, FIELDS, TABLES, Table
-from pipelines.project import PROJECT
 
-PATH = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
+PATH = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
 EMPTY = "(empty)"
 
 

@@ -17,7 +17,7 @@ from random import Random
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipelines.mess import MESS, TAG, Chance, Mess, Payload, draw, php, replied, spoiled
+from pipelines.sample.malformed import MESS, TAG, Chance, Mess, Payload, draw, php, replied, spoiled
 
 START = date(2026, 2, 16)  # a Monday, three weeks before the clocks change in Tijuana and Ciudad Juárez
 FIRST_AGENTS, ACCOUNTS_EACH = 16, 220

@@ -19,12 +19,12 @@ from random import Random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipelines import marts
+from pipelines.build import build as marts
 from pipelines.contract import PRODUCTS
-from pipelines.faults import UsageError
-from pipelines.published import attached
-from pipelines.sample import deliveries
-from pipelines.warehouse import Warehouse
+from pipelines.errors import UsageError
+from pipelines.publish.published import attached
+from pipelines.sample.visits import deliveries
+from pipelines.warehouse.warehouse import Warehouse
 from receiver import rawstore
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from pipelines import transaction
-from pipelines.faults import FaultError
-from pipelines.waiting import stamps
+from pipelines.errors import FaultError
+from pipelines.load.segments import stamps
+from pipelines.warehouse import transaction
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,20 +14,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines import crash_guard, damage, inputs, mappings, meta, verify
-from pipelines.damage import DamagedError, HeldError
+from pipelines.build import inputs, mappings
 from pipelines.environment import replaced
-from pipelines.faults import FaultError, UsageError
+from pipelines.errors import FaultError, UsageError
+from pipelines.load import crash_guard
+from pipelines.load.segments import Ledger, Seen, look, stamps
+from pipelines.operate import verify
 from pipelines.privacy import retention, sweep
 from pipelines.privacy.sweep import Erasure
 from pipelines.quoting import literal
-from pipelines.waiting import Ledger, Seen, look, stamps
+from pipelines.warehouse import damage
+from pipelines.warehouse import state as meta
+from pipelines.warehouse.damage import DamagedError, HeldError
 from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from pipelines.batches import Batch
+    from pipelines.load.batches import Batch
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +236,7 @@ class Warehouse:
         """
         import duckdb  # noqa: PLC0415 - a run with nothing to do never gets here
 
-        from pipelines.flatten import make_tables  # noqa: PLC0415
+        from pipelines.load.flatten import make_tables  # noqa: PLC0415
 
         config = {**_CONFIG, "temp_directory": str(self.folder.absolute() / ".spill"), **settings}
         try:
@@ -247,7 +251,7 @@ class Warehouse:
 
     def missing(self, *, with_removed: bool = False) -> list[verify.Missing]:
         """What the published file holds and the raw store does not any more. Raises DamagedError."""
-        from pipelines.published import attached  # noqa: PLC0415
+        from pipelines.publish.published import attached  # noqa: PLC0415
 
         if not self.published.exists():
             return []
@@ -295,8 +299,8 @@ class Warehouse:
         return look(self.raw)
 
     def _load(self, connection: "DuckDBPyConnection", seen: Seen, progress: Callable[[Loaded], None]) -> Loaded:
-        from pipelines import flatten  # noqa: PLC0415
-        from pipelines.batches import batches  # noqa: PLC0415
+        from pipelines.load import flatten  # noqa: PLC0415
+        from pipelines.load.batches import batches  # noqa: PLC0415
 
         taken = _taken(connection)
         waiting = {segment: path for segment, path in seen.closed.items() if not rawstore.is_among(path, taken)}
@@ -333,7 +337,7 @@ class Warehouse:
 
     def _export_again(self) -> None:
         """Write anew what `kobra export` wrote to its usual folder before somebody was forgotten."""
-        from pipelines.export import ExportBusyError, export_again  # noqa: PLC0415
+        from pipelines.publish.export import ExportBusyError, export_again  # noqa: PLC0415
 
         try:
             export_again(self.published, self.home / "exports")
@@ -401,7 +405,7 @@ class _Loads:
         import dlt  # noqa: PLC0415
         import pandas  # noqa: F401, PLC0415 - DuckDB does, for dlt; dlt must not meet it half imported
 
-        from pipelines.dlt_settings import own_settings  # noqa: PLC0415
+        from pipelines.load.dlt_settings import own_settings  # noqa: PLC0415
 
         self._settings.enter_context(own_settings(self._folder))
         self._pipeline = dlt.pipeline(
@@ -423,7 +427,7 @@ class _Loads:
 
     def load(self, batch: "Batch", seen: Seen) -> Loaded:
         """Load a batch, all of it or, as far as anybody may tell, nothing."""
-        from pipelines import flatten  # noqa: PLC0415
+        from pipelines.load import flatten  # noqa: PLC0415
 
         for stretch in batch.damage:
             log.warning("segment %s: damage at offset %d, %d record(s) skipped", *stretch)
@@ -432,7 +436,7 @@ class _Loads:
             packed = beside.submit(self._pack, batch)  # Python's work, while DuckDB does its own
             missing = flatten.compare(self._connection, is_clean=self._is_clean)
             if missing:
-                from pipelines.batches import lines_of  # noqa: PLC0415
+                from pipelines.load.batches import lines_of  # noqa: PLC0415
 
                 flatten.receive_again(self._connection, lines_of(_read_again(seen, missing)))
             flatten.stage(self._connection, self._region_of, is_clean=self._is_clean)
@@ -461,7 +465,7 @@ class _Loads:
             )
 
     def _pack(self, batch: "Batch") -> None:
-        from pipelines.source import kobra  # noqa: PLC0415
+        from pipelines.load.source import kobra  # noqa: PLC0415
 
         self._pipeline.extract(kobra(batch.taken, datetime.now(UTC), self._folder))
         self._pipeline.normalize()

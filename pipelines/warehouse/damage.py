@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.faults import FaultError, UsageError
+from pipelines.errors import FaultError, UsageError
 
 # What DuckDB says of a file that was cut, or in which bits have changed: its blocks have checksums.
 _SIGNS = (

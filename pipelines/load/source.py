@@ -9,9 +9,9 @@ import dlt
 from dlt.common.destination.client import SqlModel
 from dlt.extract import DltResource
 
-from pipelines.batches import Taken
 from pipelines.contract import TABLES, Table, Type
-from pipelines.flatten import WRITTEN, query
+from pipelines.load.batches import Taken
+from pipelines.load.flatten import WRITTEN, query
 
 _TYPES: dict[Type, dict[str, Any]] = {
     Type.TEXT: {"data_type": "text"},

@@ -13,8 +13,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import arrow, meta, pivot, quoting, transaction
+from pipelines import arrow, quoting
+from pipelines.build import pivot
 from pipelines.contract import PRODUCTS, Type
+from pipelines.warehouse import state as meta
+from pipelines.warehouse import transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

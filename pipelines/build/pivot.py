@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines import arrow, meta, quoting
+from pipelines import arrow, quoting
 from pipelines.contract import Type
+from pipelines.warehouse import state as meta
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipelines import transaction
+from pipelines.warehouse import transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines import arrow, meta, rules, transaction
-from pipelines.batches import texts
+from pipelines import arrow
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -29,7 +28,11 @@ from pipelines.contract import (
     Field,
     Table,
 )
+from pipelines.load import rules
+from pipelines.load.batches import texts
 from pipelines.privacy.identity import DEFAULT_REGION, numbers
+from pipelines.warehouse import state as meta
+from pipelines.warehouse import transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

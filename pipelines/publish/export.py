@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
 from pipelines import quoting
-from pipelines.faults import UsageError
-from pipelines.published import attached, must_exist
+from pipelines.errors import UsageError
+from pipelines.publish.published import attached, must_exist
 from receiver import rawstore
 
 if TYPE_CHECKING:

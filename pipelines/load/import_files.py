@@ -21,8 +21,8 @@ import msgspec
 import zstandard
 
 from pipelines.contract import VISIT_ID
-from pipelines.faults import UsageError
-from pipelines.reading import Reject, read_body
+from pipelines.errors import UsageError
+from pipelines.load.parse import Reject, read_body
 from receiver import rawstore
 from receiver.rawstore import Delivery, Landed
 
