@@ -35,11 +35,25 @@ class UnreadableError(ValueError):
 
 def reason_of(body: bytes) -> str | None:
     """Why a body is no JSON object that can be read, as one of REASONS; None when it is one, or may be."""
+    if _is_usual(body):
+        return None
     try:
         check(text_of(body))
     except UnreadableError as why:
         return str(why)
     return None
+
+
+def _is_usual(body: bytes) -> bool:
+    """Whether a body is a JSON object with so few brackets and colons that it exceeds no limit: the quick check."""
+    if len(body) - len(body.translate(None, b"[{:")) > DEEPEST:
+        return False
+    try:
+        body.decode()  # msgspec looks into no string that it skips
+        _check_object(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- bytes
