@@ -87,6 +87,23 @@ def test_a_source_may_have_several_keys_from_both_places(tmp_path: Path) -> None
     assert found == ["lender_a", "lender_a", "lender_b", None]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_file_of_keys_is_read_however_an_editor_saved_it(tmp_path: Path, encoding: str, newline: str) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(f"lender_a:{RECEIVER_KEY}{newline}# new{newline}lender_b:{NEW_KEY}{newline}".encode(encoding))
+    ring = Keyring(Settings(api_keys_file=file))
+    assert [ring.source_of(key.encode()) for key in (RECEIVER_KEY, NEW_KEY)] == ["lender_a", "lender_b"]
+    assert keys.inspect(Settings(api_keys_file=file))["keys"] == {"lender_a": 1, "lender_b": 1}
+
+
+def test_files_of_keys_that_were_put_together_are_read(receiver_start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(f"lender_a:{RECEIVER_KEY}\r\n".encode("utf-8-sig") + f"lender_b:{NEW_KEY}".encode("utf-8-sig"))
+    receiver = receiver_start(KOBRA_API_KEYS="\ufeff ", KOBRA_API_KEYS_FILE=str(file))
+    assert [receiver.post(b"{}", api_key=key).status for key in (RECEIVER_KEY, NEW_KEY)] == [200, 200]
+
+
 def test_keys_change_through_their_file_without_a_restart(receiver_start: Start, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"lender_a:{RECEIVER_KEY}\n")
