@@ -61,15 +61,18 @@ def _is_usual(body: bytes) -> bool:
 
 def text_of(body: bytes) -> str:
     """The text of a body, unpacked where it came compressed. Raises UnreadableError."""
-    if body.startswith(_PACKED):
-        body = _unpacked(body)
     try:
         return body.decode()
+    except UnicodeDecodeError:
+        if not body.startswith(_PACKED):
+            raise UnreadableError("not_utf8") from None
+    try:
+        return _unpacked(body).decode()
     except UnicodeDecodeError:
         raise UnreadableError("not_utf8") from None
 
 
-# What gzip and zlib streams begin with; no JSON does.
+# What gzip and zlib streams begin with.
 _PACKED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
 
