@@ -17,7 +17,7 @@ from receiver.rawstore.disk import write_synced
 
 log = logging.getLogger(__name__)
 
-_PROBE_EVERY_S = 1.0  # while storing does not work; for so long, too, what was found out holds
+_TRY_EVERY_S = 1.0  # while storing does not work; what was found out holds for as long
 _PATIENCE_S = 2.0  # for a disk that does not say whether it works
 _PROBE = bytes(4096)  # a whole block: less may find room where no record does, such as beside the file's own entry
 _LOOK_EVERY_S = 0.1  # at free space, as long as all is well
@@ -64,7 +64,7 @@ class GroupCommit:
     """Owns the landing: one thread writes, closes segments that are due, and finds out whether storing works.
 
     At most one batch is being written. What arrives meanwhile forms the next one, so batches grow with the load and
-    nobody ever waits for a timer. It starts with the first delivery, or with `start`.
+    nobody ever waits for a timer. The thread starts when it is first asked for anything.
     """
 
     def __init__(self, landing: Landing, metrics: Metrics, *, min_free_bytes: int | None, max_age_s: float) -> None:
@@ -78,8 +78,8 @@ class GroupCommit:
         self._is_busy = False  # gathering a batch, or writing one
         self._failures = 0
         self._look_at = 0.0
-        self._found_out_at = float("-inf")
-        self._trouble: str | None = "not_tried"
+        self._known_at = float("-inf")
+        self._fault: str | None = "not_tried"
 
     def store(self, delivery: Delivery, outcome: str) -> Answer:
         """Store a delivery with the next batch; see Batch.add. `outcome` is what it counts as once it is stored."""
@@ -94,7 +94,7 @@ class GroupCommit:
 
         It is tried again when nothing was stored or tried within the last second.
         """
-        if monotonic() - self._found_out_at > _PROBE_EVERY_S:
+        if monotonic() - self._known_at > _TRY_EVERY_S:
             if self._loop is None or self._loop.is_closed():
                 self._begin()
             tried: Answer = asyncio.get_running_loop().create_future()
@@ -103,11 +103,11 @@ class GroupCommit:
                 await asyncio.wait_for(tried, _PATIENCE_S)
             except TimeoutError:
                 return "ETIMEDOUT"
-        return self._trouble
+        return self._fault
 
     async def close(self) -> None:
         """Store what has come, close the open segment and end the thread."""
-        while self._is_busy:
+        while self._is_busy and self._loop is asyncio.get_running_loop():
             await asyncio.sleep(0.01)
         if self._thread is not None:
             self._work.put(None)
@@ -166,19 +166,22 @@ class GroupCommit:
 
     def _run(self) -> None:
         self._try()
-        while True:
-            try:
-                work = self._work.get(timeout=self._patience())
-            except Empty:
-                self._keep()
-                continue
-            if work is None:
-                break
-            if isinstance(work, Batch):
-                self._store(work)
-            else:
-                self._try_for(work)
+        while self._go_on():
+            pass
         self._close_segment()
+
+    def _go_on(self) -> bool:
+        """Do what is to be done next; False when the work is over."""
+        try:
+            work = self._work.get(timeout=self._patience())
+        except Empty:
+            self._keep()
+            return True
+        if isinstance(work, Batch):
+            self._store(work)
+        elif work is not None:
+            self._try_for(work)
+        return work is not None
 
     def _store(self, batch: Batch) -> None:
         began = perf_counter()
@@ -199,7 +202,7 @@ class GroupCommit:
 
     def _try_for(self, waiting: Answer) -> None:
         """Find out whether storing works for somebody who asks; many may have asked at once."""
-        if monotonic() - self._found_out_at > _PROBE_EVERY_S:
+        if monotonic() - self._known_at > _TRY_EVERY_S:
             self._try()
         with suppress(RuntimeError):  # the event loop is gone
             waiting.get_loop().call_soon_threadsafe(_answer, waiting, True)
@@ -217,7 +220,7 @@ class GroupCommit:
         partition = self._landing.raw / f"{PARTITION}{datetime.now(UTC).date()}"
         make_folder(partition)
         self._require_space()
-        path = partition / ".probe"
+        path = partition / ".probe.open"  # backups leave out what ends so
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             sync_folder(partition)
@@ -238,7 +241,7 @@ class GroupCommit:
     def _patience(self) -> float | None:
         """Seconds until the thread has something to do unasked; None when it has nothing."""
         if self._failures:
-            return _PROBE_EVERY_S
+            return _TRY_EVERY_S
         age = self._landing.open_age_s
         return max(0.0, self._max_age_s - age) if age else None
 
@@ -246,7 +249,7 @@ class GroupCommit:
         """What must happen without any delivery coming in."""
         try:
             self._landing.close_if_due()
-        except OSError as why:
+        except Exception as why:  # noqa: BLE001 - the thread has to live on
             self._note_failure(why)
         if self._failures:
             self._try()
@@ -259,14 +262,14 @@ class GroupCommit:
 
     def _note_failure(self, why: Exception) -> None:
         self._failures += 1
-        self._found_out_at = monotonic()
-        self._trouble = errno.errorcode.get(getattr(why, "errno", None) or 0, type(why).__name__)
+        self._known_at = monotonic()
+        self._fault = errno.errorcode.get(getattr(why, "errno", None) or 0, type(why).__name__)
         if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th … in a row
-            log.error("not_stored", extra={"fields": {"fault": self._trouble, "failures": self._failures}})
+            log.error("not_stored", extra={"fields": {"fault": self._fault, "failures": self._failures}})
 
     def _note_success(self) -> None:
         if self._failures:
             log.warning("storing_again", extra={"fields": {"failures": self._failures}})
         self._failures = 0
-        self._found_out_at = monotonic()
-        self._trouble = None
+        self._known_at = monotonic()
+        self._fault = None

@@ -18,6 +18,7 @@ import uvicorn
 from receiver import logs, rawstore
 from receiver.app import Receiver, create_app
 from receiver.http_guard import Guard, GuardedHttp
+from receiver.keys import Keyring
 from receiver.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> int:
     os.umask(0o077)
     logs.configure()
     try:
-        app = create_app(settings)
+        Keyring(settings)
         _make_private(settings)
+        app = create_app(settings)
         sock = _listen(host, port)
     except SettingsError as why:
         print(why, file=sys.stderr)
