@@ -39,8 +39,9 @@ lint: setup  ## style and types
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
 
-docs: setup  ## write docs/data-dictionary.md from the contract
+docs: setup  ## write docs/data-dictionary.md and docs/openapi.yaml from the code
 	$(BIN)/python -m pipelines.publish.dictionary
+	$(BIN)/python -m receiver.openapi docs/openapi.yaml
 
 bench: setup  ## measure
 	$(BIN)/python -m benchmarks

@@ -110,7 +110,6 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", "receive visits", _serve)
     _where(serve, 8000)
-    serve.add_argument("--workers", type=int, default=1, help="worker processes (default %(default)s)")
 
     run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
     run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
@@ -259,7 +258,7 @@ def _email(text: str) -> str:
 
 def _serve(_home: Path, options: argparse.Namespace) -> int:
     # The receiver is a program of its own that loads nothing of this one.
-    flags = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
+    flags = ["--host", options.host, "--port", str(options.port)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "receiver", *flags])
 
 

@@ -14,7 +14,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m receiver", description="Receive Kobra's visits.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="say as JSON what is configured, and serve nothing")
     flags = parser.parse_args()
     try:
@@ -25,9 +24,11 @@ def main() -> int:
     except SettingsError as why:
         print(why, file=sys.stderr)
         return 2
+    # With it set, prometheus_client would map files into memory, and on a full disk end the process.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     from receiver.server import serve  # noqa: PLC0415 - a check needs no web
 
-    return serve(settings, flags.host, flags.port, max(1, flags.workers))
+    return serve(settings, flags.host, flags.port)
 
 
 if __name__ == "__main__":

@@ -1,107 +1,133 @@
-"""The receiver put together: the hook's parts, and beside them health, readiness and metrics on FastAPI."""
+"""The receiver as a FastAPI application: the webhook in front, and behind it health, readiness and metrics."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from receiver.answers import CLOSE, UNEXPECTED
-from receiver.commits import Commits
-from receiver.hook import Hook
+from receiver import openapi, responses
+from receiver.group_commit import GroupCommit
 from receiver.keys import Keyring
 from receiver.metrics import Metrics
-from receiver.protocol import Doorkeeper
-from receiver.rawstore import Landing, make_folder
+from receiver.rawstore import Landing
+from receiver.responses import Message
 from receiver.settings import Settings
+from receiver.webhook import PATHS, Receive, Send, Webhook
 
 log = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def create_app(settings: Settings, *, landing: Landing | None = None, shared_metrics: Path | None = None) -> App:
-    """The application behind ReceiverProtocol. Raises SettingsError when no usable key is configured.
+class Receiver(FastAPI):
+    """FastAPI, except that the webhook answers its own address: a route would take four times as long."""
 
-    Its lifespan state holds the hook, which that protocol answers by itself, and the Doorkeeper.
-    `shared_metrics` is the folder where the figures of several workers meet.
-    """
-    metrics = Metrics(settings.raw, shared_metrics)
-    hook = Hook(settings, Keyring(settings), metrics)
-    operations = _operations(settings, hook, metrics, landing)
-
-    async def receiver(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await operations(scope, receive, send)
-        elif scope["type"] == "http":
-            await _guarded(operations, scope, receive, send)
-
-    return receiver
-
-
-async def _guarded(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """The outermost edge: whatever goes wrong inside is logged without its text and answered with 500."""
-    try:
-        await app(scope, receive, send)
-    except Exception:
-        log.exception("unexpected")
-        with suppress(RuntimeError):  # the server's, when the answer had already begun
-            headers = [*UNEXPECTED.headers, CLOSE]
-            await send({"type": "http.response.start", "status": UNEXPECTED.status, "headers": headers})
-            await send({"type": "http.response.body", "body": UNEXPECTED.body})
-
-
-# ---------------------------------------------------------------- operations
-
-
-def _operations(settings: Settings, hook: Hook, metrics: Metrics, landing: Landing | None) -> FastAPI:
-    """Health, readiness and metrics; the commits live as long as this application does."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        make_folder(settings.raw)
-        hook.commits = Commits(
-            landing or _landing(settings),
-            metrics,
-            free_floor=settings.free_floor(),
-            max_age_s=settings.segment_max_age_s,
+    def __init__(self, settings: Settings, landing: Landing) -> None:
+        self.metrics = Metrics(settings.raw)
+        self.commits = GroupCommit(
+            landing, self.metrics, min_free_bytes=settings.min_free_bytes, max_age_s=settings.segment_max_age_s
         )
-        await hook.commits.tried()
-        yield {"door": _door(settings, metrics), "hook": hook}
-        await hook.commits.close()
+        self.webhook = Webhook(settings, Keyring(settings), self.commits, self.metrics)
+        super().__init__(
+            title="Kobra receiver",
+            description=openapi.SUMMARY,
+            version="1",
+            lifespan=_lifespan,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+        )
 
-    app = FastAPI(
-        title="Kobra receiver",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-    )
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in PATHS:
+            await self.webhook(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
+    def openapi(self) -> dict[str, Any]:
+        """The whole contract, the webhook's part included."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.describe(super().openapi())
+        return self.openapi_schema
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"])
+
+def create_app(settings: Settings, landing: Landing | None = None) -> Receiver:
+    """The application, for any ASGI server. Raises SettingsError when no usable key is configured."""
+    if landing is None:
+        landing = Landing(settings.raw, max_bytes=settings.segment_max_bytes, max_age_s=settings.segment_max_age_s)
+    app = Receiver(settings, landing)
+    _add_operations(app)
+    _add_errors(app)
+    if settings.api_docs:
+        _add_docs(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Receiver) -> AsyncIterator[None]:
+    await app.commits.why_not_ready()  # so that it is known before anybody asks
+    yield
+    await app.commits.close()
+
+
+class Alive(BaseModel):
+    """The process lives."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """A delivery can be stored."""
+
+    status: Literal["ready"] = "ready"
+
+
+class NotReady(BaseModel):
+    """No delivery can be stored; `fault` is why, as the system calls it."""
+
+    error: Literal["not_ready"] = "not_ready"
+    detail: str = "Storing does not work at present: look at disk space, permissions and the receiver's log."
+    fault: str
+
+
+def _add_operations(app: Receiver) -> None:
+    async def healthz() -> Alive:
+        """Whether the process lives."""
+        return Alive()
+
     async def readyz() -> Response:
-        trouble = hook.commits.why_not_ready()
-        if trouble is None:
-            return JSONResponse({"status": "ready"})
-        detail = "Storing does not work at present: look at disk space, permissions and the receiver's log."
-        return JSONResponse({"error": "not_ready", "detail": detail, "fault": trouble}, 503, {"retry-after": "5"})
+        """Whether a delivery can be stored: a file is written and synced where deliveries go, unless one was stored
+        within the last second."""
+        fault = await app.commits.why_not_ready()
+        if fault is None:
+            return JSONResponse(Ready().model_dump())
+        return JSONResponse(NotReady(fault=fault).model_dump(), 503, {"retry-after": "5"})
 
-    @app.api_route("/metrics", methods=["GET", "HEAD"])
-    def figures() -> Response:
-        return PlainTextResponse(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        app.metrics.ready.set(await app.commits.why_not_ready() is None)
+        text = await run_in_threadpool(app.metrics.render)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    not_ready: dict[int | str, dict[str, Any]] = {503: {"model": NotReady}}
+    for endpoint, options in (
+        (healthz, {"response_model": Alive}),
+        (readyz, {"response_model": Ready, "responses": not_ready}),
+        (metrics, {"response_class": PlainTextResponse}),
+    ):
+        path = f"/{endpoint.__name__}"
+        app.add_api_route(path, endpoint, methods=["GET"], **options)
+        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+
+
+def _add_errors(app: Receiver) -> None:
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, why: HTTPException) -> Response:
         codes = {
@@ -111,17 +137,17 @@ def _operations(settings: Settings, hook: Hook, metrics: Metrics, landing: Landi
         code, detail = codes.get(why.status_code, ("refused", "This request cannot be answered."))
         return JSONResponse({"error": code, "detail": detail}, why.status_code, why.headers)
 
-    return app
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, why: Exception) -> Response:
+        log.error("unexpected", exc_info=why)
+        return Response(responses.UNEXPECTED.content, 500, {"connection": "close"}, "application/json")
 
 
-def _landing(settings: Settings) -> Landing:
-    return Landing(settings.raw, max_bytes=settings.segment_max_bytes, max_age_s=settings.segment_max_age_s)
+def _add_docs(app: Receiver) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    async def description() -> Response:
+        return JSONResponse(app.openapi())
 
-
-def _door(settings: Settings, metrics: Metrics) -> Doorkeeper:
-    return Doorkeeper(
-        timeout_s=settings.request_timeout_s,
-        max_body_bytes=settings.max_body_bytes,
-        max_connections=settings.max_connections,
-        count=metrics.hang_up,
-    )
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(openapi.page(app.openapi()), headers=_PAGE_HEADERS)

@@ -35,6 +35,8 @@ class UnreadableError(ValueError):
 
 def reason_of(body: bytes) -> str | None:
     """Why a body is no JSON object that can be read, as one of REASONS; None when it is one, or may be."""
+    if _is_usual(body):
+        return None
     try:
         check(text_of(body))
     except UnreadableError as why:
@@ -42,20 +44,35 @@ def reason_of(body: bytes) -> str | None:
     return None
 
 
+def _is_usual(body: bytes) -> bool:
+    """Whether a body is a JSON object with so few brackets and colons that it exceeds no limit: the quick check."""
+    if len(body) - len(body.translate(None, b"[{:")) > DEEPEST:
+        return False
+    try:
+        body.decode()  # msgspec looks into no string that it skips
+        _check_object(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 # ---------------------------------------------------------------- bytes
 
 
 def text_of(body: bytes) -> str:
     """The text of a body, unpacked where it came compressed. Raises UnreadableError."""
-    if body.startswith(_PACKED):
-        body = _unpacked(body)
     try:
         return body.decode()
+    except UnicodeDecodeError:
+        if not body.startswith(_PACKED):
+            raise UnreadableError("not_utf8") from None
+    try:
+        return _unpacked(body).decode()
     except UnicodeDecodeError:
         raise UnreadableError("not_utf8") from None
 
 
-# What gzip and zlib streams begin with; no JSON does.
+# What gzip and zlib streams begin with.
 _PACKED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
@@ -39,7 +40,7 @@ def parse(text: str, where: str) -> list[Key]:
 
 
 def _items(text: str) -> list[str]:
-    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    lines = (line for line in text.replace("\ufeff", "").splitlines() if not line.lstrip().startswith("#"))
     return [item.strip() for line in lines for item in line.split(",") if item.strip()]
 
 
@@ -151,8 +152,10 @@ def inspect(settings: Settings) -> dict[str, object]:
 
 
 def _text(file: Path) -> str:
+    """The text of a file, in UTF-8, or in UTF-16 as Windows' editors and shells write it."""
     try:
-        return file.read_text()
+        content = file.read_bytes()
+        return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8")
     except (OSError, UnicodeDecodeError):
         raise SettingsError(
             "The file that KOBRA_API_KEYS_FILE names cannot be read as text: check its path and permissions."

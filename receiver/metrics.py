@@ -1,4 +1,4 @@
-"""What an operator watches: counters that add up over worker processes; never a key, a name or a payload."""
+"""What an operator watches; never a key, a name or a payload."""
 
 import os
 from collections.abc import Iterator
@@ -6,50 +6,50 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from receiver import rawstore
-from receiver.judge import FAULTS
+from receiver.json_check import REASONS
 
 _SYNC_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _OUTCOMES = (
-    *("stored", *FAULTS, "not_stored", "disconnected", "unexpected"),
-    *("unauthorized", "too_large", "encoded", "overloaded", "method_not_allowed"),
+    *("stored", *REASONS, "not_stored", "disconnected", "unexpected"),
+    *("unauthorized", "too_large", "overloaded", "method_not_allowed"),
 )
-_REASONS = ("too_slow", "evicted")
+_HANG_UPS = ("too_slow", "evicted")
 
 
 class Metrics:
-    """One process's share of the figures; `shared` is the folder where those of all workers meet."""
+    """The figures of one receiver."""
 
-    def __init__(self, raw: Path, shared: Path | None = None) -> None:
-        self._registry = CollectorRegistry()
-        own = None if shared else self._registry
-        deliveries = Counter("kobra_deliveries", "Deliveries by what became of them.", ["outcome"], registry=own)
+    def __init__(self, raw: Path) -> None:
+        self._registry = registry = CollectorRegistry()
         self._outcomes: dict[str, Counter] = {}
-        self._deliveries = deliveries
+        self._deliveries = Counter(
+            "kobra_deliveries", "Deliveries by what became of them.", ["outcome"], registry=registry
+        )
         self._hang_ups = Counter(
-            "kobra_hang_ups", "Connections that the receiver ended, by reason.", ["reason"], registry=own
+            "kobra_hang_ups", "Connections that the receiver ended, by reason.", ["reason"], registry=registry
         )
         # From 0 on: what first appears as 1 is, to Prometheus, no increase.
         for outcome in _OUTCOMES:
-            deliveries.labels(outcome)
-        for reason in _REASONS:
+            self._deliveries.labels(outcome)
+        for reason in _HANG_UPS:
             self._hang_ups.labels(reason)
-        self.received_bytes = Counter("kobra_received_bytes", "Bytes of bodies stored.", registry=own)
+        self.received_bytes = Counter("kobra_received_bytes", "Bytes of bodies stored.", registry=registry)
         self.sync_seconds = Histogram(
-            "kobra_sync_seconds", "Seconds to write and sync a batch.", buckets=_SYNC_SECONDS, registry=own
+            "kobra_sync_seconds", "Seconds to write and sync a batch.", buckets=_SYNC_SECONDS, registry=registry
         )
         self.batch_size = Histogram(
-            "kobra_batch_size", "Deliveries that shared one sync.", buckets=_BATCH_SIZES, registry=own
+            "kobra_batch_size", "Deliveries that shared one sync.", buckets=_BATCH_SIZES, registry=registry
         )
-        if shared:
-            MultiProcessCollector(self._registry, path=str(shared))  # type: ignore[no-untyped-call]
-        self._registry.register(_Disk(raw))
+        self.ready = Gauge(
+            "kobra_ready", "1 when deliveries can be stored, as /readyz says, else 0.", registry=registry
+        )
+        registry.register(_Disk(raw))
 
     def count(self, outcome: str, number: int = 1) -> None:
         """Count deliveries under what became of them."""
@@ -63,12 +63,12 @@ class Metrics:
         self._hang_ups.labels(reason).inc()
 
     def render(self) -> bytes:
-        """The figures of all workers in Prometheus' text format."""
+        """The figures in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _Disk(Collector):
-    """What the disk itself says at the moment of asking, the same from every worker."""
+    """What the disk itself says at the moment of asking."""
 
     def __init__(self, raw: Path) -> None:
         self._raw = raw

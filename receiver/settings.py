@@ -1,11 +1,9 @@
 """What the operator decides: the one place where the environment is read, checked once, then frozen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-
-from receiver import rawstore
 
 MIB = 1 << 20
 
@@ -16,7 +14,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be configured; sizes in bytes, times in seconds. `as_environ` is the way back."""
+    """Everything that can be configured; sizes in bytes, times in seconds."""
 
     home: Path = Path("kobra-data")
     api_keys: str = field(default="", repr=False)
@@ -28,20 +26,12 @@ class Settings:
     segment_max_age_s: float = 60.0
     min_free_bytes: int | None = None
     max_connections: int = 2048
+    api_docs: bool = False
 
     @property
     def raw(self) -> Path:
         """The raw store."""
         return self.home / "raw"
-
-    @property
-    def run(self) -> Path:
-        """What lives only while a receiver runs."""
-        return self.home / "run"
-
-    def free_floor(self) -> int:
-        """Free bytes below which nothing more is accepted. Raises OSError when the home cannot be looked at."""
-        return rawstore.free_floor(self.home, self.min_free_bytes)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -54,11 +44,6 @@ class Settings:
                 "raise it, or no body of the permitted size could ever come in."
             )
         return settings
-
-    def as_environ(self) -> dict[str, str]:
-        """The environment that gives these settings back, for worker processes."""
-        values = ((each.name, getattr(self, each.name)) for each in fields(self))
-        return {_variable(name): str(value) for name, value in values if value is not None}
 
 
 def _variable(name: str) -> str:
@@ -87,6 +72,12 @@ def _seconds(low: float, high: float) -> Callable[[str, str], float]:
     return read
 
 
+def _flag(variable: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise SettingsError(f"{variable} is not usable: set it to 1 or 0.")
+    return text == "1"
+
+
 def _path(_variable: str, text: str) -> Path:
     return Path(text).expanduser()
 
@@ -106,4 +97,5 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "segment_max_age_s": _seconds(0.05, 86_400),
     "min_free_bytes": _whole(0, 1 << 60),
     "max_connections": _whole(1, 1_000_000),
+    "api_docs": _flag,
 }

@@ -68,7 +68,7 @@ class RunningReceiver:
             return hear(conversation)
 
     def signal_all(self, number: int) -> None:
-        """To the process and the workers it started."""
+        """To the process and all that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 

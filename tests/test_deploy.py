@@ -18,9 +18,8 @@ import pytest
 import yaml
 from conftest import RECEIVER_KEY, RunningReceiver, hear
 
-from receiver import hook, protocol
-from receiver.answers import Answer
-from receiver.judge import FAULTS
+from receiver.json_check import REASONS
+from receiver.openapi import PROBLEMS
 from receiver.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -127,8 +126,7 @@ def test_the_alerts_speak_of_figures_that_exist(receiver: RunningReceiver) -> No
 
 
 def test_the_alerts_speak_of_outcomes_and_reasons_that_exist() -> None:
-    codes = {each.code for module in (hook, protocol) for each in vars(module).values() if isinstance(each, Answer)}
-    known = codes | set(FAULTS) | {"stored", "not_stored", "too_large", "evicted", "disconnected"}
+    known = {each.code for each in PROBLEMS} | set(REASONS) | {"stored", "evicted", "disconnected"}
     named = re.findall(r'(?:outcome|reason)=~?"([^"]+)"', str(rules()))
     assert {name for names in named for name in names.split("|")} - known == set()
 

@@ -21,9 +21,9 @@ from pipelines.contract import ANSWER_TYPES, FIELDS
 from pipelines.load.import_files import bring_in
 from pipelines.publish import dictionary
 from pipelines.warehouse.warehouse import Warehouse
-from receiver import app, hook, protocol, rawstore
-from receiver.answers import Answer
-from receiver.judge import FAULTS
+from receiver import rawstore
+from receiver.json_check import REASONS
+from receiver.openapi import PROBLEMS
 from receiver.settings import Settings
 from torture.__main__ import PROOFS
 
@@ -187,10 +187,15 @@ def test_every_option_is_documented_and_every_documented_one_exists() -> None:
         assert set(re.findall(r"--[a-z-]+", what)) == options, command
 
 
+def default(value: object) -> str:
+    """A setting as it would be written into the environment."""
+    return "" if value is None else str(int(value)) if isinstance(value, bool) else str(value)
+
+
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = {variable.strip("`"): default.strip("`") for variable, default, _ in rows_under(
         "variable", "default", "meaning")}  # fmt: skip
-    defaults = Settings().as_environ()
+    defaults = {f"KOBRA_{name.upper()}": default(value) for name, value in vars(Settings()).items()}
     assert documented == {name: defaults.get(name, "") for name in documented}
     ours = settings.Settings.__dataclass_fields__.keys() - {"sample_key"}  # which is explained below the table
     assert set(documented) == {f"KOBRA_{name.upper()}" for name in Settings.__dataclass_fields__.keys() | ours}
@@ -203,13 +208,14 @@ def test_every_variable_that_the_code_reads_is_in_the_readme() -> None:
 
 
 def test_every_answer_of_the_receiver_is_documented() -> None:
-    documented = {
+    documented = [
         (int(status), code)
         for status, codes, _ in rows_under("status", "error", "when")
-        for code in (re.findall(r"`(\w+)`", codes) or ["stored"])
-    }
-    answers = [each for module in (app, hook, protocol) for each in vars(module).values() if isinstance(each, Answer)]
-    assert documented == {(each.status, each.code) for each in answers} | {(400, fault) for fault in FAULTS}
+        for code in re.findall(r"`(\w+)`", codes) or {"": ["stored"], "the same": REASONS}[codes]
+    ]
+    answers = {(each.start["status"], each.code) for each in PROBLEMS}
+    kept = {(status, reason) for status in (400, 415) for reason in REASONS}
+    assert sorted(documented) == sorted(answers | kept | {(200, "stored")})
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -10,7 +10,19 @@ from time import monotonic
 from traceback import print_exc
 from typing import NamedTuple
 
-from torture import backlog, clock, damage, full_disk, fuzz, kills, power_loss, refusing_disk, suites, sync_failure
+from torture import (
+    backlog,
+    clock,
+    damage,
+    full_disk,
+    fuzz,
+    kills,
+    pipelining,
+    power_loss,
+    refusing_disk,
+    suites,
+    sync_failure,
+)
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
 _TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
@@ -32,13 +44,15 @@ PROOFS = (
     Proof("kills", kills.prove, 200, 10),
     Proof("disk-full", refusing_disk.prove_full, 20, 3),
     Proof("disk-read-only", refusing_disk.prove_read_only, 20, 3),
+    Proof("folder-read-only", refusing_disk.prove_folder, 20, 3),
     Proof("file-size", refusing_disk.prove_file_size, 20, 3),
     Proof("descriptors", refusing_disk.prove_descriptors, 20, 3),
     Proof("cuts", damage.prove_cuts, 3, 1),
     Proof("flips", damage.prove_flips, 10, 1),
     Proof("fuzz", fuzz.prove, 60, 3),
     Proof("clock", clock.prove, 10, 1),
-    Proof("workers", kills.prove_workers, 20, 2),
+    Proof("two-receivers", kills.prove_receivers, 20, 2),
+    Proof("pipelining", pipelining.prove, 10, 1),
     Proof("requests", suites.prove_requests, 2000, 200),
     Proof("backlog", backlog.prove, 1_000_000, 1_000_000),
     Proof("disk-full-building", full_disk.prove, 12, 6),

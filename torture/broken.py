@@ -11,6 +11,7 @@ from time import time_ns
 from typing import Any
 
 import receiver.app
+from receiver import group_commit, http_guard
 from receiver.__main__ import main
 from receiver.rawstore import Landing, disk, record, segments, write
 
@@ -41,6 +42,8 @@ _write: Any = write
 _record: Any = record
 _segments: Any = segments
 _app: Any = receiver.app
+_commit: Any = group_commit
+_guard: Any = http_guard
 _honest_write = disk.write_synced
 
 
@@ -122,11 +125,23 @@ def ascii_keys() -> None:
     _app.Keyring.source_of = lambda keyring, key: honest(keyring, key.decode("ascii").encode())
 
 
+def tried_elsewhere() -> None:
+    """Readiness that is found out in another folder than that of the deliveries."""
+    _commit.PARTITION = "elsewhere="
+
+
+def pipelined() -> None:
+    """Any number of requests behind one that is not answered yet."""
+    _guard._MOST_PIPELINED = _guard._MOST_WAITING = sys.maxsize
+
+
 MUTANTS = {
     "acknowledge-before-write": late,
     "no-sync": unsynced,
     "retry-a-failed-sync": retrying,
     "no-lock": unlocked,
+    "ready-by-another-folder": tried_elsewhere,
+    "no-limit-on-pipelining": pipelined,
     "every-key-is-ascii": ascii_keys,
     "clock-steps-back": step_back,
     "trust-the-clock": trust_the_clock,

@@ -1,4 +1,4 @@
-"""kill -9 under load: whatever was acknowledged is there afterwards, with one worker process and with four."""
+"""kill -9 under load: whatever was acknowledged is there afterwards, with one receiver and with two on one home."""
 
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,10 @@ def prove(times: int, folder: Path) -> Row:
                {LATE: kill(folder / "late", max(1, times // 20), broken=LATE)})  # fmt: skip
 
 
-def prove_workers(times: int, folder: Path) -> Row:
-    """So many kills of four workers on one port, while somebody else recovers the store all the time."""
-    return Row("kill -9 of four workers during recoveries", f"{times} kills under 16 clients",
-               kill_during_recoveries(folder / "sound", times, "--workers", "4"),
+def prove_receivers(times: int, folder: Path) -> Row:
+    """So many kills of two receivers on one home, while somebody else recovers the store all the time."""
+    return Row("kill -9 of two receivers on one home during recoveries", f"{times} kills under 16 clients",
+               kill_during_recoveries(folder / "sound", times),
                {UNLOCKED: kill_during_recoveries(folder / "unlocked", 1, broken=UNLOCKED)})  # fmt: skip
 
 
@@ -39,21 +39,25 @@ def kill(home: Path, times: int, broken: str = "") -> Trial:
     return trial
 
 
-def kill_during_recoveries(home: Path, times: int, *flags: str, broken: str = "") -> Trial:
-    """The same while another process recovers: no segment may be closed by anybody but its writer."""
+def kill_during_recoveries(home: Path, times: int, broken: str = "") -> Trial:
+    """The same with two, while another process recovers: no segment may be closed by anybody but its writer."""
     ledger: dict[str, int] = {}
     trial = Trial()
     for _ in range(times):
         with (
-            receiver(home, *flags, broken=broken, KOBRA_SEGMENT_MAX_AGE_S="0.2") as running,
-            crowd(running.port, size=16) as clients,
+            receiver(home, broken=broken, KOBRA_SEGMENT_MAX_AGE_S="0.2") as first,
+            receiver(home, broken=broken, KOBRA_SEGMENT_MAX_AGE_S="0.2") as second,
+            crowd(first.port) as some,
+            crowd(second.port) as others,
         ):
             sizes: dict[Path, int] = {}
-            for_a_while(clients, 0, 0)
+            for clients in (some, others):
+                for_a_while(clients, 0, 0)
             until(partial(_recover_and_watch, home / "raw", sizes, trial), seconds=2)
-            running.kill()
-            ledger |= clients.end()
-            trial.faults += clients.faults
+            for running, clients in ((first, some), (second, others)):
+                running.kill()
+                ledger |= clients.end()
+                trial.faults += clients.faults
     trial.add(audit(ledger, home / "raw"))
     return trial
 

@@ -8,17 +8,19 @@ needs new space or a new segment.
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from torture.clients import Client, answers, audit, until
-from torture.mounts import require_root, run, small
+from torture.mounts import disk, require_root, run, small
 from torture.running import Running, receiver
 from torture.table import CannotRunHereError, Row, Trial
 
-MUTANT = "acknowledge-before-write"
+MUTANT, ELSEWHERE = "acknowledge-before-write", "ready-by-another-folder"
 POSTS = 10
+TRIES_AGAIN_S = 1.5  # by then it has tried again whether it can store
 Obstacle = Callable[[Running], AbstractContextManager[None]]
 
 
@@ -30,6 +32,14 @@ def prove_full(times: int, folder: Path) -> Row:
 def prove_read_only(times: int, folder: Path) -> Row:
     """A file system that is mounted again read-only."""
     return _on_tmpfs("disk read-only", f"{times} times mounted again read-only", folder, times, read_only)
+
+
+def prove_folder(times: int, folder: Path) -> Row:
+    """The folder of the day, which nobody may change, not even root."""
+    require_root("chattr")
+    with disk(folder / "disk", "ext4") as ext4:
+        return _row("folder of the day read-only", f"{times} times made immutable", ext4.at, times, immutable_folder,
+                    MUTANT, ELSEWHERE)  # fmt: skip
 
 
 def prove_file_size(times: int, folder: Path) -> Row:
@@ -70,6 +80,17 @@ def read_only(running: Running) -> Iterator[None]:
 
 
 @contextmanager
+def immutable_folder(running: Running) -> Iterator[None]:
+    """Nothing can be created in, or removed from, the folder of the day."""
+    (today,) = running.raw.glob("received_date=*")
+    run("chattr", "+i", str(today))
+    try:
+        yield
+    finally:
+        run("chattr", "-i", str(today))
+
+
+@contextmanager
 def limited_size(running: Running) -> Iterator[None]:
     """No file may be larger than a few bytes."""
     with _limited(running, resource.RLIMIT_FSIZE, 40):
@@ -101,13 +122,13 @@ def _on_tmpfs(failure: str, tried: str, folder: Path, times: int, obstacle: Obst
         return _row(failure, tried, disk, times, obstacle)
 
 
-def _row(failure: str, tried: str, folder: Path, times: int, obstacle: Obstacle) -> Row:
-    """The proof, and the same with a receiver that acknowledges first."""
+def _row(failure: str, tried: str, folder: Path, times: int, obstacle: Obstacle, *mutants: str) -> Row:
+    """The proof, and the same with a receiver that acknowledges first, or as these mutants do."""
     if sys.platform != "linux":
         raise CannotRunHereError("needs Linux, to look at and to limit another process")
     honest = _refusals(folder / "sound", times, obstacle)
-    mutant = _refusals(folder / "late", 1, obstacle, broken=MUTANT)
-    return Row(failure, tried, honest, {MUTANT: mutant})
+    caught = {name: _refusals(folder / name, 1, obstacle, broken=name) for name in mutants or (MUTANT,)}
+    return Row(failure, tried, honest, caught)
 
 
 def _refusals(home: Path, times: int, obstacle: Obstacle, broken: str = "") -> Trial:
@@ -122,6 +143,8 @@ def _refusals(home: Path, times: int, obstacle: Obstacle, broken: str = "") -> T
                 said = list(answers(client, POSTS))
                 trial.expect(set(said) == {"refused"}, f"said {sorted(set(said))} while it could not store")
                 trial.expect(not client.ready(), "says it is ready while it cannot store")
+                time.sleep(TRIES_AGAIN_S)
+                trial.expect(not client.ready(), "says it is ready again while it cannot store")
         trial.expect(_stores_again(client), "does not store again afterwards")
         newcomer = Client(running.port)
         trial.expect(_stores_again(newcomer), "takes no new connections afterwards")

@@ -1,9 +1,11 @@
 """A sync that fails: strace makes the kernel's answer to the N-th write or sync an error, for every early N.
 
 Deliveries are posted one after the other, so that the N-th batch is the N-th delivery: it alone must get 503, and
-what follows must stand in a new segment.
+what follows must stand in a new segment. The first write of all is the receiver's own, which finds out whether it can
+store.
 """
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +51,7 @@ def prove(times: int, folder: Path) -> Row:
 
 
 def _strace(injection: Injection, number: int) -> tuple[str, ...]:
-    asked = [each.format(number) for each in injection.asked]
+    asked = [each.format(number + 1) for each in injection.asked]
     names = ",".join(each.partition(":")[0] for each in asked)
     return ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={names}", *(f"-einject={each}" for each in asked))
 
@@ -77,6 +79,8 @@ def _fail_always(home: Path) -> Trial:
         client = Client(running.port)
         trial.expect(set(answers(client, 5)) == {"refused"}, "acknowledged although every sync fails")
         trial.expect(not client.ready(), "says it is ready although every sync fails")
+        time.sleep(1.5)
+        trial.expect(not client.ready(), "says it is ready again although every sync fails")
         client.close()
     trial.add(audit(client.ledger, running.raw))
     return trial

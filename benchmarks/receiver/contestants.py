@@ -45,22 +45,18 @@ class Contestant(NamedTuple):
 
 
 @contextmanager
-def our_receiver(folder: Path, *arguments: str) -> Iterator[Server]:
+def our_receiver(folder: Path) -> Iterator[Server]:
     """`python -m receiver` with its store in a folder, from the first 200 on /healthz."""
     port, log = processes.free_port(), folder.with_suffix(".log")
     env = {"KOBRA_HOME": str(folder), "KOBRA_API_KEYS": f"bench:{traffic.KEY}"}
-    command = [sys.executable, "-m", "receiver", "--port", port, *arguments]
+    command = [sys.executable, "-m", "receiver", "--port", port]
     with processes.running(command, log, env) as process:
         processes.until_healthy(process, port, log)
         yield Server(port, process.pid)
 
 
-def _one_worker(_bench: Bench, folder: Path) -> AbstractContextManager[Server]:
+def _ours(_bench: Bench, folder: Path) -> AbstractContextManager[Server]:
     return our_receiver(folder)
-
-
-def _two_workers(_bench: Bench, folder: Path) -> AbstractContextManager[Server]:
-    return our_receiver(folder, "--workers", "2")
 
 
 def _landed(folder: Path) -> int:
@@ -193,8 +189,7 @@ def _flask(bench: Bench, folder: Path, threads: int) -> Iterator[Server]:
         yield Server(port, process.pid)
 
 
-OURS = Contestant("ours, one worker", _one_worker, (1, 32, 256), _landed)
-OURS_TWICE = Contestant("ours, two workers", _two_workers, (256,), _landed)
+OURS = Contestant("ours", _ours, (1, 32, 256), _landed)
 LIMIT = Contestant("limit: C epoll server, group commit", _limit, (1, 32, 256), _count_bodies(between=1))
 NOTHING_STORED = Contestant("uvicorn raw ASGI, nothing stored", _nothing_stored, (32,))
 ONE_FILE = Contestant("one file per webhook, uvicorn raw ASGI", _one_file, (32,), _count_files)
@@ -205,4 +200,4 @@ FLASK_AS_IT_COMES = Contestant(
     "Flask + fsync, waitress with its own 4", _flask_as_it_comes, (32,), _count_bodies(between=0)
 )
 
-EVERYBODY = (OURS, OURS_TWICE, LIMIT, NOTHING_STORED, ONE_FILE, POSTGRES, REDIS, FLASK, FLASK_AS_IT_COMES)
+EVERYBODY = (OURS, LIMIT, NOTHING_STORED, ONE_FILE, POSTGRES, REDIS, FLASK, FLASK_AS_IT_COMES)

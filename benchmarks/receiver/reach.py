@@ -15,7 +15,6 @@ from benchmarks.receiver.contestants import (
     NOTHING_STORED,
     ONE_FILE,
     OURS,
-    OURS_TWICE,
     POSTGRES,
     REDIS,
     Contestant,
@@ -27,7 +26,6 @@ ONE_CONNECTION_OF_LIMIT, ABOVE_SYNC_MS = 0.6, 1.0
 OF_NOTHING_STORED = 0.45
 P99_OF_ONE_FILE = 0.25
 TIMES = {ONE_FILE: 5.0, POSTGRES: 5.0, REDIS: 3.5, FLASK_AS_IT_COMES: 12.0}
-TWO_WORKERS_TIMES_ONE = 1.3
 IDLE_SHARE = 0.01
 START_S = 1.0
 OTHERS_SHARE = 0.1  # beyond it, no verdict is worth much
@@ -71,19 +69,7 @@ def fell_short(table: list[Row]) -> list[Row]:
 def _ours(contest: Contest) -> list[Row]:
     if reason := contest.unavailable.get(OURS.name):
         return [_blank(OURS.name, "", f"{SHORT}: {reason}")]
-    one_worker = [_row(contest, OURS, connections) for connections in OURS.connections]
-    if reason := contest.unavailable.get(OURS_TWICE.name):
-        return [*one_worker, _blank(OURS_TWICE.name, "", f"{SHORT}: {reason}")]
-    share = _ratio(contest, lambda each: _of(each, OURS_TWICE, 256).requests_s / _of(each, OURS, 256).requests_s)
-    two_workers = _row(
-        contest,
-        OURS_TWICE,
-        256,
-        ratio=f"{_times(share)} one worker",
-        target=f"≥ {TWO_WORKERS_TIMES_ONE} ×",
-        verdict=_at_least(share, TWO_WORKERS_TIMES_ONE),
-    )
-    return [*one_worker, two_workers]
+    return [_row(contest, OURS, connections) for connections in OURS.connections]
 
 
 def _limit(contest: Contest) -> list[Row]:
@@ -176,7 +162,7 @@ def _standing(contest: Contest) -> list[Row]:
 
 def _stored(contest: Contest) -> Row:
     """Every turn counts for itself: a surplus in one must not hide a loss in another."""
-    turns = [each[ours.name] for each in contest.rounds for ours in (OURS, OURS_TWICE) if ours.name in each]
+    turns = [each[OURS.name] for each in contest.rounds if OURS.name in each]
     acknowledged, stored = sum(turn.acknowledged for turn in turns), sum(turn.stored or 0 for turn in turns)
     errors = sum(answered.errors for turn in turns for answered in turn.answered.values())
     sound = errors == 0 and all(turn.stored == turn.acknowledged for turn in turns)

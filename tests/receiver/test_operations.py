@@ -1,14 +1,16 @@
-"""What the operator relies on: starting, refusing to start, keys, figures, logs, several workers."""
+"""What the operator relies on: starting, refusing to start, keys, readiness, figures, logs, several receivers."""
 
 import ast
 import os
+import re
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,7 @@ def refusal(tmp_path: Path, **env: str) -> tuple[int, str]:
         ({"KOBRA_SEGMENT_MAX_BYTES": str(65 << 20)}, "KOBRA_SEGMENT_MAX_BYTES"),
         ({"KOBRA_REQUEST_TIMEOUT_S": "nan"}, "KOBRA_REQUEST_TIMEOUT_S"),
         ({"KOBRA_MAX_IN_FLIGHT_BYTES": "1000"}, "KOBRA_MAX_IN_FLIGHT_BYTES"),
+        ({"KOBRA_API_DOCS": "yes"}, "KOBRA_API_DOCS"),
         ({"KOBRA_API_KEYS": f"a:{RECEIVER_KEY}", "KOBRA_HOME": "/proc/nowhere"}, "KOBRA_HOME"),
     ],
 )
@@ -59,9 +62,7 @@ def test_what_cannot_work_is_refused_at_the_start_in_one_sentence(
     assert "canary" not in said
 
 
-def test_settings_survive_the_way_through_the_environment(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, api_keys="a:b", request_timeout_s=2.5, min_free_bytes=0)
-    assert Settings.from_environ(settings.as_environ()) == settings
+def test_an_empty_environment_is_that_of_the_defaults() -> None:
     assert Settings.from_environ({}) == Settings()
 
 
@@ -85,6 +86,23 @@ def test_a_source_may_have_several_keys_from_both_places(tmp_path: Path) -> None
     ring = Keyring(Settings(api_keys=f"lender_a:{RECEIVER_KEY}", api_keys_file=file))
     found = [ring.source_of(key.encode()) for key in (RECEIVER_KEY, NEW_KEY, "with:colons-000000003", "other")]
     assert found == ["lender_a", "lender_a", "lender_b", None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_file_of_keys_is_read_however_an_editor_saved_it(tmp_path: Path, encoding: str, newline: str) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(f"lender_a:{RECEIVER_KEY}{newline}# new{newline}lender_b:{NEW_KEY}{newline}".encode(encoding))
+    ring = Keyring(Settings(api_keys_file=file))
+    assert [ring.source_of(key.encode()) for key in (RECEIVER_KEY, NEW_KEY)] == ["lender_a", "lender_b"]
+    assert keys.inspect(Settings(api_keys_file=file))["keys"] == {"lender_a": 1, "lender_b": 1}
+
+
+def test_files_of_keys_that_were_put_together_are_read(receiver_start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(f"lender_a:{RECEIVER_KEY}\r\n".encode("utf-8-sig") + f"lender_b:{NEW_KEY}".encode("utf-8-sig"))
+    receiver = receiver_start(KOBRA_API_KEYS="\ufeff ", KOBRA_API_KEYS_FILE=str(file))
+    assert [receiver.post(b"{}", api_key=key).status for key in (RECEIVER_KEY, NEW_KEY)] == [200, 200]
 
 
 def test_keys_change_through_their_file_without_a_restart(receiver_start: Start, tmp_path: Path) -> None:
@@ -121,11 +139,68 @@ def test_figures_count_what_became_of_every_delivery(receiver: RunningReceiver) 
         "kobra_received_bytes_total 11.0",
         "kobra_sync_seconds_count 3.0",
         "kobra_batch_size_sum 3.0",
+        "kobra_ready 1.0",
     ):
         assert line in figures
     assert "kobra_open_segment_age_seconds 0." in figures
     assert "kobra_free_bytes" in figures
     assert RECEIVER_KEY not in figures
+
+
+@contextmanager
+def not_writable(partition: Path) -> Iterator[None]:
+    """Nothing can be created in it, not even by root."""
+    partition.mkdir(parents=True, exist_ok=True)
+    try:
+        subprocess.run(["chattr", "+i", partition], check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as why:
+        pytest.skip(f"needs chattr, root and a file system that knows it: {why}")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", partition], check=True)
+
+
+def readiness(receiver: RunningReceiver) -> tuple[int, str]:
+    """What /readyz says, and what /metrics does."""
+    (gauge,) = re.findall(r"^kobra_ready (.*)$", receiver.request("GET", "/metrics").body.decode(), re.M)
+    return receiver.request("GET", "/readyz").status, gauge
+
+
+def test_a_receiver_is_ready_exactly_when_it_could_store(receiver_start: Start) -> None:
+    receiver = receiver_start(KOBRA_SEGMENT_MAX_AGE_S="0.2")
+    today = receiver.raw / f"{rawstore.PARTITION}{datetime.now(UTC).date()}"
+    assert readiness(receiver) == (200, "1.0")
+    with not_writable(today):
+        time.sleep(1.1)
+        assert readiness(receiver) == (503, "0.0")  # before anybody was refused
+        for _ in range(3):
+            assert receiver.post(b"{}").status == 503
+            assert readiness(receiver) == (503, "0.0")
+            time.sleep(1.1)
+            assert readiness(receiver) == (503, "0.0")
+    time.sleep(1.1)
+    assert readiness(receiver) == (200, "1.0")
+    assert receiver.post(b"{}").status == 200
+    assert list(today.glob(".*")) == []
+
+
+def test_a_receiver_that_cannot_store_when_it_starts_is_not_ready(receiver_start: Start, tmp_path: Path) -> None:
+    with not_writable(tmp_path / "home" / "raw" / f"{rawstore.PARTITION}{datetime.now(UTC).date()}"):
+        receiver = receiver_start()
+        assert readiness(receiver) == (503, "0.0")
+        assert receiver.post(b"{}").status == 503
+    time.sleep(1.3)
+    assert readiness(receiver) == (200, "1.0")
+
+
+def test_figures_are_kept_in_memory_whatever_the_environment_says(receiver_start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    receiver = receiver_start(PROMETHEUS_MULTIPROC_DIR=str(folder))
+    assert receiver.post(b"{}").status == 200
+    assert 'outcome="stored"} 1.0' in receiver.request("GET", "/metrics").body.decode()
+    assert list(folder.iterdir()) == []
 
 
 def test_logs_and_answers_hold_nothing_of_what_was_sent(receiver: RunningReceiver) -> None:
@@ -143,32 +218,6 @@ def test_logs_and_answers_hold_nothing_of_what_was_sent(receiver: RunningReceive
     assert b"canary" not in b"".join(said).lower()
     assert "canary" not in str(receiver.log).lower()
     assert all({"ts", "level", "event"} <= line.keys() for line in receiver.log)
-
-
-def test_workers_share_a_port_and_figures_but_never_a_segment(receiver_start: Start) -> None:
-    receiver = receiver_start("--workers", "2")
-    posted = 0
-    deadline = time.monotonic() + 20
-    while len(list(receiver.raw.glob("*/*.open"))) < 2 and time.monotonic() < deadline:
-        with ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(lambda number: receiver.post(b'{"visitID":%d}' % number), range(100)))
-        assert {answer.status for answer in answers} == {200}
-        posted += len(answers)
-    assert f'outcome="stored"}} {posted}.0' in receiver.request("GET", "/metrics").body.decode()
-    assert receiver.stop() == 0
-    assert [path.suffix for path in receiver.raw.glob("*/*")] == [".jsonl"] * 2
-    assert len({delivery.delivery_id for delivery in receiver.landed()}) == posted
-    assert list((receiver.home / "run").iterdir()) == []
-
-
-def test_workers_end_when_their_supervisor_is_killed(receiver_start: Start) -> None:
-    receiver = receiver_start("--workers", "2")
-    assert receiver.post(b"{}").status == 200
-    receiver.process.kill()
-    deadline = time.monotonic() + 10
-    while list(receiver.raw.glob("*/*.open")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert [path.suffix for path in receiver.raw.glob("*/*")] == [".jsonl"]
 
 
 def test_two_receivers_share_a_home_without_touching_each_other(receiver_start: Start) -> None:
@@ -203,7 +252,7 @@ def test_the_receiver_starts_within_a_second_and_rests_when_idle(receiver_start:
 
 
 def test_the_receiver_knows_nobody() -> None:
-    code = "import receiver.server, receiver.app, receiver.protocol, sys; print(*sys.modules)"
+    code = "import receiver.server, receiver.app, receiver.http_guard, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"dlt", "duckdb", "pandas", "pyarrow", "numpy", "pipelines", "h11"}

@@ -1,14 +1,13 @@
-"""Requests drawn from a description of the receiver, sound and broken, with headers that nobody asked for: it answers
+"""Requests drawn from docs/openapi.yaml, sound and broken, with headers that nobody asked for: it answers
 as described, and of what is wrong on its own side it knows 503 alone."""
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import schemathesis
+import yaml
 from conftest import RECEIVER_KEY, RunningReceiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,57 +20,17 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pipelines.contract import FIELDS, VISIT_ID
 from torture.running import receiver as broken_receiver
 
 EXAMPLES = int(os.environ.get("KOBRA_EXAMPLES", "0"))  # 2000 for a long look, new ones every time
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-ANY = {name: {} for name in (VISIT_ID[0], "checklist", *(field.spellings[0] for field in FIELDS))}
-
-
-def answers() -> dict[str, dict[str, Any]]:
-    """The README's table of answers, as a description; but that the receiver failed is no answer here."""
-    table = README.partition("| status | error | when |\n")[2].partition("\n\n")[0]
-    described: dict[str, dict[str, Any]] = {}
-    for status, errors in re.findall(r"^\| (\d{3}) \|([^|]*)\|", table, re.M):
-        codes = re.findall(r"`(\w+)`", errors)
-        wanted = (
-            {"error": {"enum": codes}, "detail": {"type": "string"}} if codes else {"status": {"const": "stored"}}
-        )
-        schema = {"type": "object", "required": [*wanted], "properties": wanted}
-        before = described.setdefault(status, {"description": "", "content": {"application/json": {"schema": {}}}})
-        kinds = before["content"]["application/json"]["schema"].setdefault("anyOf", [])
-        kinds.append(schema)
-    return {status: answer for status, answer in described.items() if status != "500"}
-
-
-def header(name: str, **schema: object) -> dict[str, object]:
-    return {"name": name, "in": "header", "schema": {"type": "string"} | schema}
-
-
-NUMBER = {"name": "number", "in": "query", "schema": {"type": "integer"}}
-HOOK = {
-    "parameters": [
-        {"required": True} | header("api-key", const=RECEIVER_KEY),
-        header("content-encoding"),
-        NUMBER,
-    ],
-    "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": ANY}}}},
-    "responses": answers(),
-}
-OTHERS = {status: {"description": ""} for status in ("200", "400", "408", "431", "503")}
-DESCRIPTION = schemathesis.openapi.from_dict(
-    {
-        "openapi": "3.1.0",
-        "info": {"title": "receiver", "version": "0"},
-        "paths": {"/webhooks/visits": {"post": HOOK}}
-        | {
-            path: {"get": {"parameters": [NUMBER], "responses": OTHERS}}
-            for path in ("/healthz", "/readyz", "/metrics")
-        },
-    }
-)
-OPERATIONS = [found.ok() for found in DESCRIPTION.get_all_operations()]
+DESCRIBED = yaml.safe_load((Path(__file__).parents[2] / "docs" / "openapi.yaml").read_text(encoding="utf-8"))
+for path in DESCRIBED["paths"].values():
+    for operation in path.values():
+        operation["responses"].pop("500", None)  # that the receiver failed is no answer here
+        operation["parameters"] = [
+            {"name": "number", "in": "query", "schema": {"type": "integer"}}
+        ]  # to be wrong about
+OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DESCRIBED).get_all_operations()]
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 HEARD = st.sampled_from(
     ["api-key", "connection", "content-encoding", "content-length", "expect", "transfer-encoding"]
@@ -98,6 +57,7 @@ def ask_often(port: int, operation: APIOperation, mode: GenerationMode, examples
     )
     @given(operation.as_strategy(mode), st.dictionaries(NAMES, VALUES, max_size=4))
     def ask(case: Case, odd: dict[str, str]) -> None:
+        case.headers["api-key"] = RECEIVER_KEY
         case.headers.update({name: value.encode("latin-1") for name, value in odd.items()})
         answer = case.call(base_url=f"http://127.0.0.1:{port}")
         case.validate_response(answer, checks=CHECKS)

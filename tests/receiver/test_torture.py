@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torture import clock, damage, fuzz, kills, power_loss, refusing_disk
+from torture import clock, damage, fuzz, kills, pipelining, power_loss, refusing_disk
 from torture.mounts import require
 from torture.table import CannotRunHereError, Row, Trial, markdown
 
@@ -23,7 +23,8 @@ def test_nothing_acknowledged_is_lost_however_often_the_receiver_is_killed(tmp_p
 @pytest.mark.parametrize(
     "prove",
     [
-        kills.prove_workers,
+        kills.prove_receivers,
+        pipelining.prove,
         refusing_disk.prove_file_size,
         refusing_disk.prove_descriptors,
         damage.prove_flips,
