@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import models, receiver, table
+from benchmarks import receiver, runs, table
 from benchmarks.load import reach
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -18,6 +18,7 @@ def main() -> int:
     """Measure, print, keep. Exit 0 whatever was reached: the table says it."""
     parser = ArgumentParser(prog="python -m benchmarks", description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--quick", action="store_true", help="without the million visits, and fewer rounds")
+    parser.add_argument("--against", type=Path, help="another checkout, set up, whose runs are measured beside ours")
     options = parser.parse_args()
     sizes = (table.SIZE,) if options.quick else (table.SIZE, table.LARGE)
     text = "\n".join(
@@ -37,9 +38,9 @@ def main() -> int:
             "",
             table.markdown(list(reach.rows(3, sizes))),
             "",
-            "## Models",
+            "## Whole runs",
             "",
-            table.markdown(list(models.rows(3, sizes))),
+            table.markdown(list(runs.rows(3, sizes, options.against))),
             "",
         ]
     )

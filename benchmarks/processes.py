@@ -32,15 +32,12 @@ def in_a_process(*arguments: str) -> Run:
     return Run(told, wall, peak)
 
 
-def report(told: object, peak: float | None = None) -> None:
+def report(told: object) -> None:
     """In a process of its own: say something to the one that waits for it."""
-    print(json.dumps([str(told), peak_gib() if peak is None else peak]))
+    print(json.dumps([str(told), peak_gib()]))
 
 
-def peak_gib(*, alone: bool = False) -> float:
-    """Most memory that this process had, and the largest of those that it started.
-
-    To the system a new process once had what the one that starts it has: when that is large, ask for it alone.
-    """
-    whose = (resource.RUSAGE_SELF,) if alone else (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+def peak_gib() -> float:
+    """Most memory that this process had, and the largest of those that it started."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(resource.getrusage(who).ru_maxrss for who in whose) / (1 << 20)

@@ -56,14 +56,16 @@ def ours(raw: Path, folder: Path) -> float:
     import dlt  # noqa: F401, PLC0415 - as with the others, starting Python and importing are not counted
     import duckdb  # noqa: F401, PLC0415
 
-    from pipelines.load import flatten, source  # noqa: F401, PLC0415
-    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines import run  # noqa: PLC0415
+    from pipelines.load import flatten  # noqa: F401, PLC0415
+    from pipelines.warehouse.home import Home  # noqa: PLC0415
+    from pipelines.warehouse.lock import lock  # noqa: PLC0415
 
     (folder / "raw").symlink_to(raw.absolute())
-    warehouse = Warehouse(folder)
+    home = Home(folder)
     began = time.perf_counter()
-    with warehouse.lock():
-        warehouse.load()
+    with lock(home):
+        run.load(home)
     return time.perf_counter() - began
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from torture.clients import Client, answers, audit, until
-from torture.mounts import disk, require_root, run, small
-from torture.running import Running, receiver
-from torture.table import CannotRunHereError, Row, Trial
+from tests.torture.clients import Client, answers, audit, until
+from tests.torture.mounts import disk, require_root, run, small
+from tests.torture.running import Running, receiver
+from tests.torture.table import CannotRunHereError, Row, Trial
 
 MUTANT, ELSEWHERE = "acknowledge-before-write", "ready-by-another-folder"
 POSTS = 10

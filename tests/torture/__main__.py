@@ -1,4 +1,4 @@
-"""python -m torture: run every proof, print the table, keep it in docs/torture.md. Exit 1 when one does not hold."""
+"""python -m tests.torture: run every proof, print the table, keep it in docs/torture.md. Exit 1 when one fails."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from time import monotonic
 from traceback import print_exc
 from typing import NamedTuple
 
-from torture import (
+from tests.torture import (
     backlog,
     clock,
     damage,
@@ -23,9 +23,9 @@ from torture import (
     suites,
     sync_failure,
 )
-from torture.table import CannotRunHereError, Row, Trial, markdown
+from tests.torture.table import CannotRunHereError, Row, Trial, markdown
 
-_TABLE = Path(__file__).parents[1] / "docs" / "torture.md"
+_TABLE = Path(__file__).parents[2] / "docs" / "torture.md"
 
 
 class Proof(NamedTuple):
@@ -68,7 +68,7 @@ PROOFS = (
 
 def main() -> int:
     """Prove, print, keep."""
-    parser = ArgumentParser(prog="python -m torture", description=sys.modules[main.__module__].__doc__)
+    parser = ArgumentParser(prog="python -m tests.torture", description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--quick", action="store_true", help="a few cycles of each, and the table is not kept")
     parser.add_argument("proofs", nargs="*", metavar="proof", help=", ".join(proof.name for proof in PROOFS))
     options = parser.parse_args()
@@ -109,9 +109,10 @@ _HEAD = """# The last run of `make torture`
 is not in the store afterwards byte for byte, read by another process. *Held* also means: nothing stored twice,
 nothing damaged but what was damaged on purpose, no answer but 2xx or 503 with Retry-After.
 
-Every proof of the receiver is also run against one that is broken on purpose (`torture/broken.py`), and counts only
-when it catches that; the tests of load and build bring their own. A power loss is a file system that is shut down
-without its journal: it shows what the kernel was asked to make safe, not what a drive does that lies about its cache.
+Every proof of the receiver is also run against one that is broken on purpose (`tests/torture/broken.py`), and counts
+only when it catches that; the tests of load and build bring their own. A power loss is a file system that is shut
+down without its journal: it shows what the kernel was asked to make safe, not what a drive does that lies about its
+cache.
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from receiver import rawstore
 from receiver.rawstore import Damage, Landed, Landing, Stamps, read, record
-from torture.table import Row, Trial
+from tests.torture.table import Row, Trial
 
 DAY = date(2026, 5, 4)
 BODIES = [b'{"visitID":1}', b'{"client":"Jos\xe9"}', b'{"note":"a\\nb\xe2\x80\xa8"}\r\n', b"", b'{"visitID":2}']

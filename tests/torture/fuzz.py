@@ -1,7 +1,7 @@
 """The raw store's reader, on files as nobody ever wrote them: it never fails, gives back every whole record exactly
 and nothing else, tells damage where there is some, and stays small.
 
-The files are thought up by coverage: see `torture.fuzz_target`, which runs in a process of its own.
+The files are thought up by coverage: see `tests.torture.fuzz_target`, which runs in a process of its own.
 """
 
 import re
@@ -10,8 +10,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from torture.running import PROJECT
-from torture.table import CannotRunHereError, Row, Trial
+from tests.torture.running import PROJECT
+from tests.torture.table import CannotRunHereError, Row, Trial
 
 MUTANTS = ("read-without-checksum", "trust-every-frame", "give-up-the-line")
 MUTANT_SECONDS = 30  # each is caught within two
@@ -29,7 +29,7 @@ def prove(seconds: int, folder: Path) -> Row:
 def _read(folder: Path, seconds: int, *mutant: str) -> tuple[Trial, int]:
     """What was found, and after how many files."""
     folder.mkdir()
-    target = [sys.executable, "-m", "torture.fuzz_target", str(folder), str(seconds), *mutant]
+    target = [sys.executable, "-m", "tests.torture.fuzz_target", str(folder), str(seconds), *mutant]
     # By way of a shell: libFuzzer takes for the target's own memory what the process had that started it.
     command = ["sh", "-c", '"$@"; exit $?', "sh", *target]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

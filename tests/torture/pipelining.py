@@ -12,9 +12,9 @@ from pathlib import Path
 from socket import create_connection, socket
 from threading import Event, Thread
 
-from torture.clients import Client, answers, audit
-from torture.running import Running, receiver
-from torture.table import CannotRunHereError, Row, Trial
+from tests.torture.clients import Client, answers, audit
+from tests.torture.running import Running, receiver
+from tests.torture.table import CannotRunHereError, Row, Trial
 
 MUTANT = "no-limit-on-pipelining"
 CONNECTIONS = 100

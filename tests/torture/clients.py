@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 from receiver import rawstore
-from torture.running import KEY
-from torture.table import Trial
+from tests.torture.running import KEY
+from tests.torture.table import Trial
 
 Ledger = dict[str, int]
 """CRC-32 of the body by the id under which it was acknowledged."""

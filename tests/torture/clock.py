@@ -4,9 +4,9 @@ from pathlib import Path
 
 from receiver import rawstore
 from receiver.rawstore import Landed
-from torture.clients import Client, answers, audit
-from torture.running import receiver
-from torture.table import Row, Trial
+from tests.torture.clients import Client, answers, audit
+from tests.torture.running import receiver
+from tests.torture.table import Row, Trial
 
 POSTS = 200  # the clock goes back after 100 and 150 of them
 PRODUCT, MUTANT = "clock-steps-back", "trust-the-clock"

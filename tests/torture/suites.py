@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from torture.running import PROJECT
-from torture.table import Row, Trial
+from tests.torture.running import PROJECT
+from tests.torture.table import Row, Trial
 
 
 def prove_kills(times: int, folder: Path) -> Row:
@@ -24,9 +24,9 @@ def prove_order(times: int, folder: Path) -> Row:
 
 
 def prove_marts(times: int, folder: Path) -> Row:
-    """Streams of visits, built step by step and at once, against an oracle in plain Python."""
-    return _row("marts built step by step", f"{times} random streams", folder, {"KOBRA_STREAMS": times},
-                "tests/models/test_marts.py")  # fmt: skip
+    """Histories built run by run and at once; models that forget something stand among the tests."""
+    return _row("tables built run by run", f"{times} random histories", folder, {"KOBRA_STREAMS": times},
+                "tests/models/test_incremental.py")  # fmt: skip
 
 
 def prove_requests(times: int, folder: Path) -> Row:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 KEY = "k3y-of-lender-a-000001"
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 class DidNotStartError(Exception):
@@ -46,8 +46,8 @@ class Running:
 def receiver(
     home: Path, *flags: str, broken: str = "", prefix: tuple[str, ...] = (), **settings: str
 ) -> Iterator[Running]:
-    """A receiver on a home, with `KOBRA_…` settings; `broken` names a mutant of `torture.broken`."""
-    program = ["-m", "torture.broken", broken] if broken else ["-m", "receiver"]
+    """A receiver on a home, with `KOBRA_…` settings; `broken` names a mutant of `tests.torture.broken`."""
+    program = ["-m", "tests.torture.broken", broken] if broken else ["-m", "receiver"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     given = {"KOBRA_HOME": str(home), "KOBRA_API_KEYS": f"lender_a:{KEY}", "KOBRA_MIN_FREE_BYTES": "0"} | settings
     process = subprocess.Popen(

@@ -12,8 +12,8 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.load.store import land
-from torture.mounts import require_root, small
-from torture.table import Row, Trial
+from tests.torture.mounts import require_root, small
+from tests.torture.table import Row, Trial
 
 EACH = 20  # deliveries that come before a run
 ENOUGH_BYTES = 48 << 20  # for a run; what is left grows to this from one to the next
@@ -21,7 +21,7 @@ _FULL = "no space is left on the disk"
 MUTANT = "publish-half-a-copy"
 _TABLES = """select format('"{}"."{}"."{}"', database_name, schema_name, table_name) from duckdb_tables()"""
 _KOBRA = (str(Path(sys.executable).with_name("kobra")),)
-_BROKEN = (sys.executable, "-m", "torture.broken_load", MUTANT)
+_BROKEN = (sys.executable, "-m", "tests.torture.broken_load", MUTANT)
 
 
 def prove(times: int, folder: Path) -> Row:
@@ -39,7 +39,7 @@ def prove(times: int, folder: Path) -> Row:
 def _run_often(home: Path, times: int, program: tuple[str, ...]) -> tuple[Trial, int]:
     """The trial, and how many runs failed for want of space."""
     trial, full = Trial(), 0
-    published = home / "warehouse" / "kobra.duckdb"
+    published = home / "warehouse" / "analytics.duckdb"
     land(home / "raw", 0, EACH)
     trial.expect(not _run(home, program), "a run with all the space it wants fails")
     for number in range(1, times + 1):

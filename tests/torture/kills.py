@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from receiver import rawstore
-from torture.clients import audit, crowd, for_a_while, until
-from torture.running import receiver
-from torture.table import Row, Trial
+from tests.torture.clients import audit, crowd, for_a_while, until
+from tests.torture.running import receiver
+from tests.torture.table import Row, Trial
 
 LATE, UNLOCKED = "acknowledge-before-write", "no-lock"
 

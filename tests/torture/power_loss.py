@@ -12,10 +12,10 @@ have (seen on Linux 6.18 with a writer of ten lines in every tenth try on ext4, 
 from functools import partial
 from pathlib import Path
 
-from torture.clients import audit, crowd, for_a_while
-from torture.mounts import Disk, disk, require_root
-from torture.running import receiver
-from torture.table import Row, Trial
+from tests.torture.clients import audit, crowd, for_a_while
+from tests.torture.mounts import Disk, disk, require_root
+from tests.torture.running import receiver
+from tests.torture.table import Row, Trial
 
 MUTANT = "no-sync"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from receiver import rawstore
-from torture.clients import Client, answers, audit
-from torture.mounts import require
-from torture.running import receiver
-from torture.table import Row, Trial
+from tests.torture.clients import Client, answers, audit
+from tests.torture.mounts import require
+from tests.torture.running import receiver
+from tests.torture.table import Row, Trial
 
 AFTERWARDS = 3
 MUTANT = "retry-a-failed-sync"

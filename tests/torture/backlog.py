@@ -11,19 +11,19 @@ from time import sleep
 import duckdb
 
 from benchmarks.load.store import land
-from torture.clients import until
-from torture.running import PROJECT
-from torture.table import CannotRunHereError, Row, Trial
+from tests.torture.clients import until
+from tests.torture.running import PROJECT
+from tests.torture.table import CannotRunHereError, Row, Trial
 
 CAP_BYTES = 2 << 30
 MUTANT = "let-go-of-nothing"
 _KOBRA = (str(Path(sys.executable).with_name("kobra")),)
-_BROKEN = (sys.executable, "-m", "torture.broken_load", MUTANT)
+_BROKEN = (sys.executable, "-m", "tests.torture.broken_load", MUTANT)
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def prove(deliveries: int, folder: Path) -> Row:
-    """One load of so many deliveries, and one by a loader that reads them all before it loads any."""
+    """One load of so many deliveries, and one by a loader that keeps all that it read."""
     trials, peaks = {}, {}
     with capped(CAP_BYTES) as group:
         land(folder / "raw", 0, deliveries)
@@ -93,5 +93,5 @@ def _load(home: Path, raw: Path, group: Group, *program: str) -> tuple[int, int,
 
 def _loaded(home: Path) -> int:
     with duckdb.connect(str(home / "warehouse" / "working.duckdb"), read_only=True) as connection:
-        found = connection.execute("select count(*) from kobra.deliveries").fetchone()
+        found = connection.execute("select count(*) from landed.deliveries").fetchone()
     return int(found[0]) if found else 0

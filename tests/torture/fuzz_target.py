@@ -1,5 +1,5 @@
-"""python -m torture.fuzz_target FOLDER SECONDS [MUTANT]: segments as nobody ever wrote them, read. Exit 0 when the
-reader kept its word with each.
+"""python -m tests.torture.fuzz_target FOLDER SECONDS [MUTANT]: segments as nobody ever wrote them, read. Exit 0 when
+the reader kept its word with each.
 
 What becomes of the records is drawn from bytes that libFuzzer changes, and keeps whenever they reach a new place in
 the reader's code.

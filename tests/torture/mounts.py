@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from torture.table import CannotRunHereError
+from tests.torture.table import CannotRunHereError
 
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, the same number for ext4, xfs and f2fs
 _NO_LOG_FLUSH = 2

@@ -1,4 +1,4 @@
-"""python -m torture.broken MUTANT …: a receiver that is broken on purpose. A proof that it passes proves nothing."""
+"""python -m tests.torture.broken MUTANT …: a receiver broken on purpose. A proof that it passes proves nothing."""
 
 import errno
 import os
