@@ -6,15 +6,19 @@ import re
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from pydantic import BaseModel
 
 from pipelines.build import mappings
 from pipelines.build.mappings import CODES, FILES, ROLES, STARTING_SET, MappingError, Mappings
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines.warehouse import database
+from pipelines.warehouse.home import Home as Files
+from pipelines.warehouse.lock import lock
 
 ROLES_HEADER = "product_id,question_id,question_name,answer_name,role,value_type"
 CODES_HEADER = "product_id,role,value,code"
@@ -45,6 +49,11 @@ def spelt_out(name: str) -> dict[str, str]:
     return dict(re.findall(r"'(\w+)': '(.+)'", (STARTING_SET.parent / name).read_text()))
 
 
+def cells(rows: Iterable[BaseModel]) -> list[tuple[Any, ...]]:
+    """What the rows hold, in the order of the tables."""
+    return [(*row.model_dump(exclude={"line"}).values(), row.model_dump()["line"]) for row in rows]
+
+
 def value_of(known: Mappings, key: str, source: str | None = None) -> str:
     (value,) = (row.value for row in known.settings if (row.key, row.source) == (key, source))
     return value
@@ -52,8 +61,8 @@ def value_of(known: Mappings, key: str, source: str | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    warehouse = Warehouse(tmp_path_factory.mktemp("home"))
-    with warehouse.lock(), warehouse.open() as connection:
+    files = Files(tmp_path_factory.mktemp("home"))
+    with lock(files), database.working(files) as connection:
         yield connection
 
 
@@ -72,13 +81,22 @@ def test_without_files_of_the_customer_the_starting_set_holds(tmp_path: Path) ->
 
 
 def test_every_setting_has_a_starting_value(tmp_path: Path) -> None:
-    assert {row.key for row in mappings.read(tmp_path).settings} == mappings._SETTINGS.keys()
+    stated = {row.key for row in mappings.read(tmp_path).settings}
+    assert stated == mappings._SETTINGS.keys() - {"payments_until"}  # the last day paid holds
+
+
+def test_init_shows_every_setting(tmp_path: Path) -> None:
+    mappings.init(tmp_path)
+    with (tmp_path / "settings.csv").open(encoding="utf-8-sig", newline="") as lines:
+        assert {row["key"] for row in csv.DictReader(lines)} == mappings._SETTINGS.keys()
 
 
 def test_the_models_read_the_roles_and_settings_that_a_customer_may_name() -> None:
     assert spelt_out("macros/roles.sql") == {role: "text" if kind == "code" else kind for role, kind in ROLES.items()}
-    assert spelt_out("models/staging/settings_by_source.sql").keys() == mappings._SETTINGS.keys() - {
-        "default_region"  # read where phones are
+    assert spelt_out("models/staging/stg_settings.sql").keys() == mappings._SETTINGS.keys() - {
+        "default_region",  # read where phones are
+        "payments_until",
+        "recovery_days",
     }
 
 
@@ -112,19 +130,19 @@ def test_a_file_of_the_customer_replaces_the_starting_file_of_that_name(tmp_path
         ",,,Monto,Cantidad,promise_amount,money",
     )
     known = mappings.read(tmp_path)
-    assert known.question_roles == (
+    assert cells(known.question_roles) == [
         ("lender_a", 1, "11", "¿Contacto?", None, "contact_made", "bool", 2),
         (None, None, None, "Monto", "Cantidad", "promise_amount", "money", 3),
-    )
+    ]
     assert known.answer_codes == mappings.read(tmp_path / "none").answer_codes
 
 
 def test_answer_codes_of_the_customer_replace_the_starting_ones(tmp_path: Path) -> None:
     put(tmp_path, "answer_codes", f"source,{CODES_HEADER}", "lender_a,1,tag,Promesa,promise", ",,tag,Otra,other_2")
-    assert mappings.read(tmp_path).answer_codes == (
+    assert cells(mappings.read(tmp_path).answer_codes) == [
         ("lender_a", 1, "tag", "Promesa", "promise", 2),
         (None, None, "tag", "Otra", "other_2", 3),
-    )
+    ]
 
 
 def test_a_file_with_a_header_only_maps_nothing(tmp_path: Path) -> None:
@@ -147,19 +165,37 @@ def test_the_meaning_of_a_setting_may_be_left_out(tmp_path: Path) -> None:
     assert value_of(mappings.read(tmp_path), "late_hours") == "48"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("delimiter", ",;")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("delimiter", ",;\t")
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_file_reads_the_same_however_excel_saves_it_as_utf8(
+def test_a_file_reads_the_same_however_excel_saves_it(
     tmp_path: Path, encoding: str, delimiter: str, end: str
 ) -> None:
-    rows = [ROLES_HEADER.split(","), ["1", "16", "Monto, en pesos; sin centavos", "", "promise_amount", "money"]]
+    rows = [ROLES_HEADER.split(","), ["1", "16", "¿Monto, en pesos; sin centavos?", "", "promise_amount", "money"]]
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
     put(tmp_path, "question_roles", text.getvalue(), encoding=encoding, end=end)
-    assert mappings.read(tmp_path).question_roles == (
-        (None, 1, "16", "Monto, en pesos; sin centavos", None, "promise_amount", "money", 2),
-    )
+    assert cells(mappings.read(tmp_path).question_roles) == [
+        (None, 1, "16", "¿Monto, en pesos; sin centavos?", None, "promise_amount", "money", 2)
+    ]
+
+
+def test_excels_own_first_line_numbers_and_blank_cells_at_the_end_read(tmp_path: Path) -> None:
+    put(tmp_path, "settings", "sep=;", "key;value;meaning", "hours_open;6:30", "hours_close;21:00:00;;;")
+    put(tmp_path, "question_roles", f"{ROLES_HEADER},,", "1.0,11.0,¿Contacto?,,contact_made,bool,,,")
+    known = mappings.read(tmp_path)
+    assert (value_of(known, "hours_open"), value_of(known, "hours_close")) == ("06:30", "21:00")
+    assert cells(known.question_roles) == [(None, 1, "11", "¿Contacto?", None, "contact_made", "bool", 2)]
+
+
+def test_a_day_until_which_payments_are_known_is_read_in_the_forms_of_excel(tmp_path: Path) -> None:
+    put(
+        tmp_path, "settings", f"source,{SETTINGS_HEADER}",
+        ",payments_until,21/11/2026 00:00,", "a,payments_until,2026-12-01,", "b,payments_until,,not yet",
+    )  # fmt: skip
+    known = mappings.read(tmp_path)
+    stated = {row.source: row.value for row in known.settings if row.key == "payments_until"}
+    assert stated == {None: "2026-11-21", "a": "2026-12-01"}
 
 
 def test_columns_come_in_any_order_and_case_and_space_round_a_cell_is_no_part_of_it(tmp_path: Path) -> None:
@@ -171,7 +207,7 @@ def test_columns_come_in_any_order_and_case_and_space_round_a_cell_is_no_part_of
     )
     put(tmp_path, "settings", "value , key", " 48 ,late_hours  ")
     known = mappings.read(tmp_path)
-    assert known.answer_codes == ((None, 1, "payment_method", '" en ""efectivo"""', "cash", 2),)
+    assert cells(known.answer_codes) == [(None, 1, "payment_method", '" en ""efectivo"""', "cash", 2)]
     assert value_of(known, "late_hours") == "48"
 
 
@@ -188,20 +224,9 @@ def test_lines_are_those_of_a_text_editor_also_after_a_cell_with_lines_in_it(tmp
 # ---------------------------------------------------------------- faults of a file
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16"])
-def test_a_file_that_is_not_utf8_is_refused_with_the_name_that_excel_has_for_it(
-    tmp_path: Path, encoding: str
-) -> None:
-    put(tmp_path, "question_roles", ROLES_HEADER, CONTACT, encoding=encoding)
-    line = 1 if encoding == "utf-16" else 2
-    assert fault(tmp_path) == (
-        f'question_roles.csv line {line}: this is not UTF-8: save it in Excel as "CSV UTF-8 (comma delimited)"'
-    )
-
-
 def test_a_workbook_is_no_csv(tmp_path: Path) -> None:
     (tmp_path / "settings.csv").write_bytes(b"PK\x03\x04\0\0text")
-    assert fault(tmp_path).startswith("settings.csv line 1: this is not text: save it in Excel")
+    assert fault(tmp_path).startswith("settings.csv line 1: this is not text: in Excel save it as")
 
 
 def test_text_that_was_opened_in_a_wrong_encoding_and_saved_is_shown(tmp_path: Path) -> None:
@@ -214,7 +239,7 @@ def test_text_that_was_opened_in_a_wrong_encoding_and_saved_is_shown(tmp_path: P
 def test_a_file_without_a_header_is_told_what_belongs_there(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "answer_codes.csv").write_bytes(content)
     assert fault(tmp_path) == (
-        "answer_codes.csv line 1: there is no header: the first line names the columns "
+        "answer_codes.csv line 1: this is no header: put a line before it with the columns "
         "source, product_id, role, value, code"
     )
 
@@ -222,7 +247,7 @@ def test_a_file_without_a_header_is_told_what_belongs_there(tmp_path: Path, cont
 @pytest.mark.parametrize("missing", ROLES_HEADER.split(","))
 def test_question_roles_may_lack_no_column_but_source(tmp_path: Path, missing: str) -> None:
     put(tmp_path, "question_roles", ",".join(name for name in ROLES_HEADER.split(",") if name != missing))
-    assert fault(tmp_path).startswith(f"question_roles.csv line 1: the column {missing} is missing")
+    assert fault(tmp_path).startswith(f"question_roles.csv line 1: missing here: {missing}; the columns are")
 
 
 @pytest.mark.parametrize(
@@ -232,21 +257,19 @@ def test_question_roles_may_lack_no_column_but_source(tmp_path: Path, missing: s
             f"{CODES_HEADER},cod",
             'column "cod" is not known (did you mean code?); the columns are source, product_id,',
         ),
-        (f"{CODES_HEADER},", "column 5 has no name: delete it"),
-        (f"{CODES_HEADER},code", "the column code is there twice: delete one of the two"),
+        (f"{CODES_HEADER},code", "the column code is there twice: leave one, and give the other another name"),
     ],
 )
 def test_a_column_too_many_is_named(tmp_path: Path, header: str, says: str) -> None:
-    put(tmp_path, "answer_codes", header, "1,2,3")
+    put(tmp_path, "answer_codes", header, ",tag,a,a")
     assert fault(tmp_path).startswith(f"answer_codes.csv line 1: {says}")
 
 
-@pytest.mark.parametrize(("cells", "number"), [("1,tag,Sí, gracias,yes", 5), ("1,tag,Otra", 3), ("x", 1)])
-def test_a_row_with_other_cells_than_columns_is_a_fault(tmp_path: Path, cells: str, number: int) -> None:
-    put(tmp_path, "answer_codes", CODES_HEADER, ",tag,a,a", cells)
+def test_a_row_with_more_cells_than_columns_is_a_fault(tmp_path: Path) -> None:
+    put(tmp_path, "answer_codes", CODES_HEADER, ",tag,a,a", "1,tag,Sí, gracias,yes")
     assert fault(tmp_path) == (
-        f'answer_codes.csv line 3: there are {number} cells under 4 columns: put text that holds a "," in quotation '
-        "marks, and leave no cell out"
+        "answer_codes.csv line 3: there are more cells than columns: put text that holds the delimiter in quotation "
+        "marks"
     )
 
 
@@ -269,14 +292,13 @@ def test_a_quotation_mark_out_of_place_is_found(tmp_path: Path, line: str) -> No
         ("1,1,a,,Tag,code", 'role "Tag" is not known (did you mean tag?)'),
         ("1,1,a,,promise_amount,text", 'value_type "text" does not fit the role promise_amount: write money'),
         ("1,1,a,,tag,", 'value_type "" does not fit the role tag: write code'),
-        ("1.0,1,a,,tag,code", 'product_id "1.0" is not a whole number: write 1'),
-        ('"1,0",1,a,,tag,code', 'product_id "1,0" is not a whole number: write 1'),
-        ("uno,1,a,,tag,code", 'product_id "uno" is not a whole number: write a whole number, or nothing'),
+        ('"1,0",1,a,,tag,code', 'product_id "1,0" is not a whole number: write one, or nothing'),
+        ("uno,1,a,,tag,code", 'product_id "uno" is not a whole number: write one, or nothing for every product'),
         ("-1,1,a,,tag,code", 'product_id "-1" is not a whole number'),
         ("1e3,1,a,,tag,code", 'product_id "1e3" is not a whole number'),
         ("9999999999,1,a,,tag,code", 'product_id "9999999999" is not a whole number'),
         ("١,1,a,,tag,code", 'product_id "١" is not a whole number'),
-        ("1,11.0,a,,tag,code", 'question_id "11.0" is a number with a fraction: write 11'),
+        ("1,1E+11,a,,tag,code", 'question_id "1E+11" is a number of which Excel hid or lost digits: write all'),
         ("1,,,a,tag,code", "there is neither a question_id nor a question_name: fill in one of them, or delete"),
         ("1,1,¿?,,tag,code", 'question_name "¿?" has no letter and no digit to compare'),
         ("1,1,a,--,tag,code", 'answer_name "--" has no letter and no digit to compare'),
@@ -299,7 +321,7 @@ def test_a_fault_in_question_roles_is_named_with_its_remedy(tmp_path: Path, row:
         (",validation_result,a,Validated", 'code "Validated" is not known (did you mean validated?)'),
         (",tag,a,No Contact", 'code "No Contact" is not in snake_case: write letters a to z, digits and _'),
         (",payment_method,a,depósito", 'code "depósito" is not in snake_case'),
-        ("1.0,tag,a,b", 'product_id "1.0" is not a whole number: write 1'),
+        ("1.5,tag,a,b", 'product_id "1.5" is not a whole number: write one'),
     ],
 )  # fmt: skip
 def test_a_fault_in_answer_codes_is_named_with_its_remedy(tmp_path: Path, row: str, says: str) -> None:
@@ -329,7 +351,9 @@ def test_a_setting_within_its_bounds_is_taken_as_it_stands(tmp_path: Path, key: 
         ("", "3", 'key "" is not known'),
         ("late_hours", "", "late_hours has no value: write one, or delete the line"),
         ("promise_grace_days", "-1", 'promise_grace_days is "-1": write a whole number from 0 to 999999'),
-        ("promise_grace_days", "3.0", 'promise_grace_days is "3.0": write a whole number'),
+        ("promise_grace_days", "3.5", 'promise_grace_days is "3.5": write a whole number'),
+        ("payments_until", "junio", 'payments_until is "junio": write a date such as 2026-11-21, or nothing'),
+        ("payments_until", "1/13/2026", 'payments_until is "1/13/2026": write a date'),
         ("promise_grace_days", "3 d", 'promise_grace_days is "3 d": write a whole number'),
         ("episode_days", "1000000", 'episode_days is "1000000": write a whole number'),
         ("same_spot_accounts", "0", 'same_spot_accounts is "0": write a whole number from 1'),
@@ -341,8 +365,8 @@ def test_a_setting_within_its_bounds_is_taken_as_it_stands(tmp_path: Path, key: 
         ("promise_threshold", "nan", 'promise_threshold is "nan": write a share'),
         ("max_speed_kmh", "0", 'max_speed_kmh is "0": write a number above 0'),
         ("max_speed_kmh", "inf", 'max_speed_kmh is "inf": write a number above 0'),
-        ("hours_open", "7:00", 'hours_open is "7:00": write a time as HH:MM, such as 07:00'),
-        ("hours_open", "07:00:00", 'hours_open is "07:00:00": write a time'),
+        ("hours_open", "7", 'hours_open is "7": write a time as HH:MM, such as 07:00'),
+        ("hours_open", "07:00:30", 'hours_open is "07:00:30": write a time'),
         ("hours_close", "24:00", 'hours_close is "24:00": write a time'),
         ("hours_open", "22:00", "hours_open 22:00 is not before hours_close 22:00: set one of them right"),
         ("hours_close", "06:59", "hours_open 07:00 is not before hours_close 06:59"),
@@ -404,12 +428,12 @@ def test_rows_that_differ_in_product_role_id_or_answer_name_stand_side_by_side(t
 
 
 def test_all_faults_of_all_files_are_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
-    put(tmp_path, "question_roles", ROLES_HEADER, "1.0,,,,tagg,text", CONTACT, CONTACT)
+    put(tmp_path, "question_roles", ROLES_HEADER, "1.5,,,,tagg,text", CONTACT, CONTACT)
     put(tmp_path, "answer_codes", "product_id,role")
     put(tmp_path, "settings", SETTINGS_HEADER, "late_hours,x,", "a,b")
     told = [line.split(":")[0] for line in faults(tmp_path)]
     assert told == [
-        *["question_roles.csv line 2"] * 3, "question_roles.csv line 4", *["answer_codes.csv line 1"] * 2,
+        *["question_roles.csv line 2"] * 3, "question_roles.csv line 4", "answer_codes.csv line 1",
         "settings.csv line 2", "settings.csv line 3",
     ]  # fmt: skip
 
@@ -445,7 +469,7 @@ def test_the_tables_hold_the_rows_and_null_for_blank_cells(
     }
     assert rows["question_roles"] == [(None, None, None, "¿Contacto?", None, "contact_made", "bool", 2)]
     assert rows["answer_codes"] == [("lender_a", 2, "tag", "Sí", "yes", 2)]
-    assert rows["settings"] == [tuple(row) for row in sorted(known.settings, key=lambda row: row.line)]
+    assert rows["settings"] == cells(sorted(known.settings, key=lambda row: row.line))
 
 
 def test_the_tables_have_these_columns(tmp_path: Path, working: duckdb.DuckDBPyConnection) -> None:
@@ -469,7 +493,7 @@ def test_a_writing_that_fails_leaves_the_tables_as_they_were(
 ) -> None:
     known = mappings.read(tmp_path)
     mappings.write(working, known)
-    unfit = Mappings((), (), (known.settings[0]._replace(line=1 << 70),))
+    unfit = Mappings((), (), (known.settings[0].model_copy(update={"line": 1 << 70}),))
     with pytest.raises(OverflowError):
         mappings.write(working, unfit)
     assert working.execute("select count(*) from mappings.question_roles").fetchone() == (len(known.question_roles),)
