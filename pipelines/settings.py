@@ -7,8 +7,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from pipelines.errors import UsageError
-
-_REFUSED = {"?", "%"}
+from receiver import rawstore
 
 
 class SettingsError(UsageError):
@@ -41,10 +40,9 @@ class Settings:
 
 def _home(text: str) -> Path:
     home = Path(text).expanduser()
-    if refused := sorted(_REFUSED & set(str(home.absolute()))):
+    if misread := rawstore.misread_in(home):
         raise SettingsError(
-            f"KOBRA_HOME is in a folder with {' and '.join(refused)} in its name, which DuckDB and dlt read as "
-            "something else: name another"
+            f"the path of KOBRA_HOME has {misread} in it, which DuckDB, dlt or dbt misread: name another folder"
         )
     return home
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+from receiver import rawstore
 from receiver.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
 SHORTEST = 16
-_SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEY = re.compile(r"[!-~]+")  # what fits into a header unambiguously
 _LOOK_EVERY_S = 1.0
 _FEWEST_CHARACTERS = 8
@@ -48,7 +48,7 @@ def _key(item: str, where: str) -> Key:
     source, colon, key = (part.strip() for part in item.partition(":"))
     if not colon:
         raise SettingsError(f"{where} has no colon: write it as source:key.")
-    if not _SOURCE.fullmatch(source):
+    if not rawstore.is_source(source):
         raise SettingsError(
             f"{where} has no usable source name: take 1 to 64 letters, digits, dots, dashes or underscores."
         )

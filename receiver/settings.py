@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from receiver import rawstore
+
 MIB = 1 << 20
 
 
@@ -78,6 +80,15 @@ def _flag(variable: str, text: str) -> bool:
     return text == "1"
 
 
+def _home(variable: str, text: str) -> Path:
+    home = _path(variable, text)
+    if misread := rawstore.misread_in(home):
+        raise SettingsError(
+            f"The path of {variable} has {misread} in it, which DuckDB, dlt or dbt misread: name another folder."
+        )
+    return home
+
+
 def _path(_variable: str, text: str) -> Path:
     return Path(text).expanduser()
 
@@ -87,7 +98,7 @@ def _text(_variable: str, text: str) -> str:
 
 
 _READERS: dict[str, Callable[[str, str], Any]] = {
-    "home": _path,
+    "home": _home,
     "api_keys": _text,
     "api_keys_file": _path,
     "max_body_bytes": _whole(1, 64 * MIB),

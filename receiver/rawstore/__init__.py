@@ -17,7 +17,7 @@ Readers tell it apart from deliveries. A damaged stretch that was erased leaves 
 
 from receiver.rawstore.compress import compact, compress_before, compress_segment, is_among, parts_of
 from receiver.rawstore.copies import Settled, settle
-from receiver.rawstore.disk import free_floor, make_folder, put, rename_new, sync_folder
+from receiver.rawstore.disk import free_floor, make_folder, misread_in, put, rename_new, sync_folder
 from receiver.rawstore.erase import erase_records, files_of, remove, remove_leftovers, set_aside_in
 from receiver.rawstore.read import Damage, Erased, Found, Landed, Verdict, read_segment, verify
 from receiver.rawstore.record import Delivery, Stamps, decode, delivery, delivery_id, encode, is_source
@@ -90,6 +90,7 @@ __all__ = [
     "key_of",
     "labelled",
     "make_folder",
+    "misread_in",
     "namesakes",
     "open_in",
     "opened",

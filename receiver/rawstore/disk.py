@@ -119,3 +119,8 @@ def still_named(path: Path, fd: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False
+
+
+def misread_in(home: Path) -> str:
+    """The characters in the absolute path of a home that DuckDB, dlt or dbt misread, with blanks between."""
+    return " ".join(sorted(set("?#%*[]{}'\"") & set(str(home.absolute()))))

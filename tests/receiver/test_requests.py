@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from torture.running import receiver as broken_receiver
+from tests.torture.running import receiver as broken_receiver
 
 EXAMPLES = int(os.environ.get("KOBRA_EXAMPLES", "0"))  # 2000 for a long look, new ones every time
 DESCRIBED = yaml.safe_load((Path(__file__).parents[2] / "docs" / "openapi.yaml").read_text(encoding="utf-8"))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from torture import clock, damage, fuzz, kills, pipelining, power_loss, refusing_disk
-from torture.mounts import require
-from torture.table import CannotRunHereError, Row, Trial, markdown
+from tests.torture import clock, damage, fuzz, kills, pipelining, power_loss, refusing_disk
+from tests.torture.mounts import require
+from tests.torture.table import CannotRunHereError, Row, Trial, markdown
 
 CYCLES = int(os.environ.get("KOBRA_TORTURE_CYCLES", "20"))
 
