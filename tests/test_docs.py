@@ -1,4 +1,4 @@
-"""What the documents promise: their commands run, their tables are complete, the dictionary is the contract's."""
+"""What the documents promise: their commands run, their tables are complete."""
 
 import argparse
 import json
@@ -16,16 +16,12 @@ from typing import NamedTuple
 import duckdb
 import pytest
 
-from pipelines import cli, contract, settings
-from pipelines.contract import ANSWER_TYPES, FIELDS
-from pipelines.load.import_files import bring_in
-from pipelines.publish import dictionary
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines import cli, settings
 from receiver import rawstore
 from receiver.json_check import REASONS
 from receiver.openapi import PROBLEMS
 from receiver.settings import Settings
-from torture.__main__ import PROOFS
+from tests.torture.__main__ import PROOFS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -118,14 +114,6 @@ def test_what_the_page_on_clients_says_to_write_works(shown: Shown) -> None:
 def test_the_readme_has_blocks_to_test() -> None:
     assert {block.language for block in TESTED} == {"sh", "sql", "python"}
     assert {mark for _, mark, _ in BLOCKS} == {"", "tested", "tested with a receiver", "printed by kobra demo"}
-
-
-def test_the_schema_is_ambiguous_where_the_readme_says_so(shown: Shown) -> None:
-    with (
-        duckdb.connect(str(shown.folder / "kobra-demo/warehouse/kobra.duckdb"), read_only=True) as alone,
-        pytest.raises(duckdb.BinderException, match="Ambiguous"),
-    ):
-        alone.execute("from kobra.visits")
 
 
 def test_the_pattern_of_the_readme_reads_closed_segments_and_no_open_one(shown: Shown, tmp_path: Path) -> None:
@@ -264,71 +252,3 @@ def test_every_make_target_says_what_it_is_for_and_the_pages_name_no_other() -> 
     assert helped == phony
     for page in PAGES:
         assert set(re.findall(r"`make ([a-z-]+)`", page.read_text(encoding="utf-8"))) <= phony, page.name
-
-
-# ---------------------------------------------------------------- the data dictionary
-
-
-def test_the_data_dictionary_says_what_the_contract_says() -> None:
-    on_disk = dictionary.PATH.read_text(encoding="utf-8")
-    assert on_disk == dictionary.render(), "run `make docs`"
-
-
-def test_the_published_tables_are_those_of_the_dictionary(shown: Shown) -> None:
-    with duckdb.connect() as connection:
-        connection.execute(f"attach '{shown.folder}/kobra-demo/warehouse/kobra.duckdb' as w (read_only)")
-        found = connection.execute(
-            "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns()"
-            " where database_name = 'w' and schema_name = 'kobra'"
-            " and not starts_with(table_name, '_dlt') and column_name <> '_dlt_id'"
-            " group by all"
-        ).fetchall()
-    expected = {
-        name: {(column.name, str(column.type)) for column in table.columns} for name, table in contract.TABLES.items()
-    }
-    assert {name: set(columns) for name, columns in found} == expected
-
-
-def test_every_reader_and_every_answer_type_is_explained() -> None:
-    assert {field.reader for field in FIELDS} == dictionary.READERS.keys()
-    assert sorted(key for each in dictionary.ANSWERED for key in each.types) == sorted(ANSWER_TYPES)
-
-
-def test_values_are_read_as_the_examples_of_the_dictionary_say(tmp_path: Path) -> None:
-    fields = {name: next(f for f in reversed(FIELDS) if f.reader == name) for name in dictionary.READERS}
-    examples = [
-        (fields[name], *example) for name, reader in dictionary.READERS.items() for example in reader.examples
-    ]
-    answers = [
-        (kind, each.column, *example)
-        for each in dictionary.ANSWERED
-        for kind in each.types
-        for example in each.examples
-    ]
-    visits = [
-        {"visitID": f"F{number}", field.spellings[0]: sent} for number, (field, sent, _) in enumerate(examples)
-    ] + [
-        {"visitID": f"A{number}", "checklist": [{"answers": [{"answerTypeID": int(kind), "value": sent}]}]}
-        for number, (kind, _, sent, _) in enumerate(answers)
-    ]
-    file = tmp_path / "visits.ndjson"
-    file.write_text("\n".join(map(json.dumps, visits)))
-    with loaded(tmp_path, file) as connection:
-        for number, (field, sent, read) in enumerate(examples):
-            query = f"select {field.column}::varchar from w.kobra.visits where visit_id = 'F{number}'"
-            assert connection.execute(query).fetchone() == (read,), (field.reader, sent)
-        for number, (kind, column, sent, read) in enumerate(answers):
-            query = f"select {column}::varchar, parse_ok from w.kobra.answers where visit_id = 'A{number}'"
-            assert connection.execute(query).fetchone() == (read, read is not None), (kind, sent)
-
-
-@contextmanager
-def loaded(home: Path, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    warehouse = Warehouse(home)
-    bring_in(warehouse.raw, [file], "lender")
-    with warehouse.lock():
-        warehouse.load()
-        warehouse.publish()
-    with duckdb.connect() as connection:
-        connection.execute(f"attach '{warehouse.published}' as w (read_only)")
-        yield connection

@@ -1,65 +1,112 @@
-"""What tables and columns mean, in the file itself: any SQL client shows it. Those of the marts dbt writes."""
+"""What tables and columns mean, in the file itself: any SQL client shows it, and the view `tables` lists the tables.
+dbt's manifest has it for every schema."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import quoting
-from pipelines.contract import TABLES
+from pipelines.build import wide
+from pipelines.warehouse import transaction
 
 if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
     from duckdb import DuckDBPyConnection
 
-_OURS = {
-    ("meta", "build"): "One row: as of which day the marts speak, whether they hold what was loaded.",
-    ("meta", "visits_built"): "One row per visit (source, visit_id), as the last build knew it.",
-    ("meta", "visits_loaded"): "One row or more per visit (source, visit_id) that was written since the last build.",
-    ("meta", "blanked"): "One row where personal data is kept for a while only: up to when it is blanked.",
-    ("meta", "runs"): "One row per run that came to its end: when, what was loaded and built, made with what.",
-    ("mappings", "question_roles"): "One row per line of question_roles.csv: which question plays which role.",
-    ("mappings", "answer_codes"): "One row per line of answer_codes.csv: which answer or label means which code.",
-    ("mappings", "settings"): "One row per line of settings.csv: thresholds.",
-    ("inputs", "payments"): "One row per usable line of payments.csv.",
-    ("inputs", "accounts"): "One row per usable line of accounts.csv.",
-    ("inputs", "files"): "One row per optional file: whether it is there, and how many rows it has.",
-    ("inputs", "rejects"): "One row per fault in a line of an optional file: file, line, reason.",
+# What people query, in the order in which they look. What is in schema staging may change with any release.
+PUBLIC = ("marts", "wide", "kobra", "landed", "inputs", "mappings", "meta")
+
+_KEY = re.compile(r"\((`\w+`(?:, `\w+`)*)\)")
+
+# In schema main, so that `show tables` shows it. It reads no table: the file may be called or attached as anything.
+_LIST = 'create or replace view main.tables as from (values {}) as listed("schema", name, grain, description)'
+_OF_LIST: dict[str | None, str] = {
+    None: "One row per public table of this file (`schema`, `name`).",
+    "schema": "Schema of the table.",
+    "name": "Name of the table or view.",
+    "grain": "Columns that tell its rows apart; NULL where there is a single row.",
+    "description": "What its rows are. What its columns are, their comments say: duckdb_columns().",
 }
 
 
 class _Place(NamedTuple):
+    """What a comment is on: a column, or with None the table itself."""
+
     schema: str
     table: str
     column: str | None = None
 
-    def sql(self) -> str:
-        parts = ".".join(quoting.name(part) for part in self if part is not None)
-        return f"{'table' if self.column is None else 'column'} {parts}"
+
+def write(connection: "DuckDBPyConnection", manifest: "Manifest") -> None:
+    """Comment on every table and column where there is no comment, or another one, and list the public tables."""
+    kinds = _kinds(connection)
+    wanted = dict(_wanted(manifest, kinds))
+    there = _there(connection)
+    with transaction.whole(connection):  # one commit, not hundreds
+        _comment(connection, kinds, {place: text for place, text in wanted.items() if there.get(place, text) != text})
+        _list(connection, there | wanted, kinds)
 
 
-def write(connection: "DuckDBPyConnection") -> None:
-    """Comment on what has no comment, or another one."""
-    there = dict(_there(connection))
-    for place, text in _wanted():
-        if there.get(place, text) != text:
-            connection.execute(f"comment on {place.sql()} is {quoting.literal(text)}")
+def key(description: str) -> str | None:
+    """The columns that tell rows apart, as a description names them: One row per visit (`source`, `visit_id`)."""
+    found = _KEY.search(description)
+    return found[1].replace("`", "") if found else None
 
 
-def _wanted() -> Iterator[tuple[_Place, str]]:
-    for table in TABLES.values():
-        yield _Place("kobra", table.name), f"{table.grain[0].upper()}{table.grain[1:]}: {', '.join(table.key)}."
-        for column in table.columns:
-            yield _Place("kobra", table.name, column.name), column.meaning
-    for (schema, name), text in _OURS.items():
-        yield _Place(schema, name), text
+def _comment(connection: "DuckDBPyConnection", kinds: dict[_Place, str], wanted: dict[_Place, str]) -> None:
+    for place, text in wanted.items():
+        kind = kinds[place] if place.column is None else "column"
+        name = ".".join(quoting.name(part) for part in place if part is not None)
+        connection.execute(f"comment on {kind} {name} is {quoting.literal(text)}")
 
 
-def _there(connection: "DuckDBPyConnection") -> Iterator[tuple[_Place, str]]:
-    """Comments by place; empty where there is none."""
-    found = connection.execute("""
-        select schema_name, table_name, null as column_name, comment from duckdb_tables()
+def _wanted(manifest: "Manifest", tables: Iterable[_Place]) -> Iterator[tuple[_Place, str]]:
+    models = {node.name: node for node in manifest.nodes.values() if node.resource_type == "model"}
+    for node in (*models.values(), *manifest.sources.values()):
+        yield _Place(node.schema, node.identifier), node.description
+        for column in node.columns.values():
+            yield _Place(node.schema, node.identifier, column.name), column.description
+    for table in tables:
+        if table.schema == "wide":
+            for name in wide.LEADING:
+                yield table._replace(column=name), models["visits"].columns[name].description
+
+
+def _kinds(connection: "DuckDBPyConnection") -> dict[_Place, str]:
+    """What is a table and what a view."""
+    rows = connection.execute("""
+        select schema_name, table_name, 'table' from duckdb_tables() where database_name = current_database()
+        union all
+        select schema_name, view_name, 'view' from duckdb_views()
+        where database_name = current_database() and not internal
+    """).fetchall()
+    return {_Place(schema, table): kind for schema, table, kind in rows}
+
+
+def _there(connection: "DuckDBPyConnection") -> dict[_Place, str]:
+    """The comments, empty where there is none."""
+    rows = connection.execute("""
+        select schema_name, table_name, null, comment from duckdb_tables()
         where database_name = current_database()
         union all
+        select schema_name, view_name, null, comment from duckdb_views()
+        where database_name = current_database() and not internal
+        union all
         select schema_name, table_name, column_name, comment from duckdb_columns()
-        where database_name = current_database()
+        where database_name = current_database() and not internal
     """).fetchall()
-    for schema, table, column, comment in found:
-        yield _Place(schema, table, column), comment or ""
+    return {_Place(schema, table, column): comment or "" for schema, table, column, comment in rows}
+
+
+def _list(connection: "DuckDBPyConnection", texts: dict[_Place, str], kinds: dict[_Place, str]) -> None:
+    """Make the view `tables`."""
+    public = sorted(
+        (table for table in kinds if table.schema in PUBLIC), key=lambda table: (PUBLIC.index(table.schema), table)
+    )
+    rows = ([table.schema, table.table, key(texts[table]), texts[table]] for table in public)
+    values = (", ".join("null" if cell is None else quoting.literal(cell) for cell in row) for row in rows)
+    connection.execute(_LIST.format(", ".join(f"({row})" for row in values)))
+    listed = _Place("main", "tables")
+    _comment(
+        connection, {listed: "view"}, {listed._replace(column=column): text for column, text in _OF_LIST.items()}
+    )

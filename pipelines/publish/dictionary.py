@@ -1,16 +1,20 @@
 """The data dictionary, docs/data-dictionary.md: rendered from the contract and the models' descriptions, so that it
 cannot say anything else."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines import contract
-from pipelines.build.project import PROJECT
-from pipelines.contract import DEFAULT_TIME_ZONE, FIELDS, TABLES, Table
+from pipelines.build import properties
+from pipelines.contract import DEFAULT_TIME_ZONE, FIELDS, KOBRA, LANDED, Table
+from pipelines.project import PROJECT
 
 PATH = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
+_MODELS = PROJECT / "models"
 EMPTY = "(empty)"
 
 
@@ -76,24 +80,47 @@ CONVENTIONS = (
     "`source` is the name of the key that delivered the visit: one lender or Kobra account. It is part of every key.",
     "`_id` is text, also where Kobra sends a number; `product_id` alone is a number.",
     "`_at` is an instant, in UTC.",
-    "`_local` is the wall clock of the place of the visit, without a zone.",
+    "`_local` is the wall clock of the place of the visit, without a zone; `local_date` its day.",
+    "`_rate` and `share` go from 0 to 1. Each is a sum over a sum, and NULL over nothing.",
+    "Amounts are in the currency of the account. Nothing converts or tells currencies apart.",
     "`pos` and `_pos` count from 1 in the order of delivery. Kobra's `order` may repeat or be absent, and `answerID` "
     "is null for unanswered questions, so neither can be a key.",
     "NULL is unknown, never false, 0 or an empty text. A value that cannot be read is NULL; what was sent stays in "
     "the raw store, and for answers in `value`.",
-    "All tables exist, with all their columns, after the first load, whatever came.",
-    "What begins with `_dlt` is bookkeeping of dlt, which writes the tables.",
+    "All tables exist, with all their columns, after the first run, whatever came.",
+    "What begins with `_dlt` is bookkeeping of dlt, which writes schema `landed`.",
 )
+
+SCHEMAS = {
+    "marts": "what came of the visits: begin here",
+    "wide": "one row a visit, one column a question: a table a product",
+    "kobra": "what was delivered, flattened: the current version of every visit",
+    "landed": "the same as the loads wrote it, every version: for history",
+    "inputs": "the customer's payments and accounts, as read",
+    "mappings": "what questions, answers and thresholds mean, as read from the customer's files",
+    "meta": "how and when the tables were made",
+    "staging": "steps on the way, which change from release to release: nobody's business",
+}
 
 _OPENING = """\
 # Data dictionary
 
-<!-- Written by `make docs` from pipelines/contract.py and sql/models/marts/*.yml: change it there. -->
+<!-- Written by `make docs` from pipelines/contract.py and the properties of the models, sql/models/**/*.yml: change
+it there. -->
 
-What is in the published file, `kobra.duckdb`, and what Kobra sends. Schema [`marts`](#schema-marts) says what came of
-the visits, schema [`kobra`](#schema-kobra) what was delivered.
-How to open it: [README](../README.md#querying).
+What is in the published file, `warehouse/analytics.duckdb`, and what Kobra sends. How to open the file:
+[README](../README.md#querying). What outcome, contact, promise and the other words mean: [metrics](metrics.md).
+The file says all of this of itself: `from tables` lists its tables, and every column has a comment.
 """
+
+_THRESHOLDS = (
+    "Settings, such as `episode_days`, are rows of `mappings.settings`: [metrics](metrics.md#thresholds) has those to"
+    " start with."
+)
+_WIDE = """\
+`debt_collection`, `address_validation`, `business_validation` and `product_<n>` for others have a row a visit. They
+begin with columns of `marts.visits`; then every question seen has a column, whose comment is the question, and whose
+type is what nearly all its answers read as. Several answers to one question stand together, `; ` between them."""
 
 _VERSIONS = """\
 ## Which version of a visit is current
@@ -111,13 +138,17 @@ def render() -> str:
     return "\n".join(
         (
             _OPENING,
+            *_grid(("schema", "what it has"), ((_linked(name), what) for name, what in SCHEMAS.items())),
             "## Conventions",
             "",
             *(f"- {convention}" for convention in CONVENTIONS),
             "",
-            *_marts(),
-            *_tables(),
+            *_described("marts", _models(), _THRESHOLDS),
+            *_described("wide", _source("wide"), _WIDE),
+            *_declared("kobra", KOBRA.values()),
             _VERSIONS,
+            *_declared("landed", map(properties.landed, LANDED.values())),
+            *(line for name in ("inputs", "mappings", "meta") for line in _described(name, _source(name))),
             *_payload(),
             *_section("Products", ("product_id", "name"), _pairs(contract.PRODUCTS)),
             *_reading(),
@@ -134,48 +165,80 @@ def write(path: Path = PATH) -> None:
     path.write_text(render(), encoding="utf-8")
 
 
-def _marts() -> Iterator[str]:
-    models = [_model(path) for path in sorted((PROJECT / "models" / "marts").glob("*.yml"))]
-    described = [model for model in models if "description" in model]  # the others hold unit tests
-    rows = ((f"[`{model['name']}`](#marts{model['name']})", model["description"]) for model in described)
-    yield from _section("Schema marts", ("table", "one row, and what it says"), rows)
-    yield "Thresholds in backticks are settings: README, [mappings](../README.md#mappings-and-thresholds)."
-    yield ""
-    for model in described:
-        yield f"### marts.{model['name']}"
-        yield ""
-        yield model["description"]
-        yield ""
-        columns = ((f"`{column['name']}`", column["data_type"].upper(), column["description"])
-                   for column in model["columns"])  # fmt: skip
-        yield from _grid(("column", "type", "meaning"), columns)
+# ---------------------------------------------------------------- tables that dbt's properties describe
+
+_DOC = re.compile(r"\{\{ doc\('(\w+)'\) \}\}")
+_BLOCK = re.compile(r"\{% docs (\w+) %\}(.*?)\{% enddocs %\}", re.S)
 
 
-def _model(path: Path) -> dict[str, Any]:
+def _models() -> list[dict[str, Any]]:
+    """The marts, with whole sentences where the files name doc blocks."""
+    return [model for path in sorted((_MODELS / "marts").glob("*.yml")) for model in _read(path)["models"]]
+
+
+def _source(name: str) -> list[dict[str, Any]]:
+    (source,) = _read(_MODELS / "sources" / f"{name}.yml")["sources"]
+    return list(source["tables"])
+
+
+def _read(path: Path) -> dict[str, Any]:
     import yaml  # noqa: PLC0415 - comes with dbt
 
-    (model,) = yaml.safe_load(path.read_text(encoding="utf-8")).get("models") or [{}]
-    return dict(model)
+    text = _DOC.sub(lambda found: _blocks()[found[1]], path.read_text(encoding="utf-8"))
+    return dict(yaml.safe_load(text))
 
 
-def _tables() -> Iterator[str]:
-    rows = ((f"[`{table.name}`](#{table.name})", table.grain, _code(table.key)) for table in TABLES.values())
-    yield from _section("Schema kobra", ("table", "one row", "key"), rows)
-    for table in TABLES.values():
-        yield from _table(table)
+@cache
+def _blocks() -> dict[str, str]:
+    """The doc blocks by name."""
+    texts = (path.read_text(encoding="utf-8") for path in _MODELS.rglob("*.md"))
+    return {name: block.strip() for text in texts for name, block in _BLOCK.findall(text)}
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield f"### {table.name}"
-    yield ""
-    yield f"One row: {table.grain}. Key: {_code(table.key)}."
-    yield ""
-    rows = ((f"`{column.name}`", column.type, column.meaning, column.source) for column in table.columns)
-    yield from _grid(("column", "type", "meaning", "source"), rows)
+def _described(schema: str, tables: list[dict[str, Any]], note: str = "") -> Iterator[str]:
+    yield from _overview(schema, ((table["name"], table["description"]) for table in tables))
+    if note:
+        yield note
+        yield ""
+    for table in tables:
+        yield f"### {schema}.{table['name']}"
+        yield ""
+        yield table["description"]
+        yield ""
+        columns = table["columns"]
+        if all("data_type" in column for column in columns):
+            rows = [(f"`{each['name']}`", each["data_type"].upper(), each["description"]) for each in columns]
+            yield from _grid(("column", "type", "meaning"), rows)
+        else:
+            yield from _grid(("column", "meaning"), ((f"`{each['name']}`", each["description"]) for each in columns))
+
+
+# ---------------------------------------------------------------- tables that the contract declares
+
+
+def _declared(schema: str, tables: Iterable[Table]) -> Iterator[str]:
+    tables = list(tables)
+    yield from _overview(schema, ((table.name, properties.described(table)) for table in tables))
+    for table in tables:
+        yield f"### {schema}.{table.name}"
+        yield ""
+        yield properties.described(table)
+        yield ""
+        rows = ((f"`{column.name}`", column.type, column.meaning, column.source) for column in table.columns)
+        yield from _grid(("column", "type", "meaning", "source"), rows)
+
+
+def _overview(schema: str, tables: Iterable[tuple[str, str]]) -> Iterator[str]:
+    rows = ((f"[`{name}`](#{schema}{name})", description) for name, description in tables)
+    yield from _section(f"Schema {schema}", ("table", "what it has"), rows)
+
+
+def _linked(schema: str) -> str:
+    return f"`{schema}`" if schema == "staging" else f"[`{schema}`](#schema-{schema})"
 
 
 def _payload() -> Iterator[str]:
-    visit_id = next(column for column in TABLES["visits"].columns if column.name == "visit_id")
+    visit_id = next(column for column in KOBRA["visits"].columns if column.name == "visit_id")
     fields = (
         (_code(field.spellings), f"`{field.column}`", field.type, field.meaning, field.source, f"`{field.reader}`")
         for field in FIELDS
