@@ -22,7 +22,6 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q receiver pipelines notebooks
-	$(BIN)/python -m pipelines.build.project
 	touch $@
 
 demo: setup  ## see it all work on invented visits
@@ -38,8 +37,10 @@ lint: setup  ## style and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-cache
 
-docs: setup  ## write docs/data-dictionary.md and docs/openapi.yaml from the code
+docs: setup  ## write dbt's properties, docs/data-dictionary.md and docs/openapi.yaml from the code
+	$(BIN)/python -m pipelines.build.properties
 	$(BIN)/python -m pipelines.publish.dictionary
 	$(BIN)/python -m receiver.openapi docs/openapi.yaml
 
@@ -54,7 +55,7 @@ bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver i
 	touch $@
 
 torture: setup  ## prove again and again what may never go wrong, as root also power loss; writes docs/torture.md
-	$(BIN)/python -m torture
+	$(BIN)/python -m tests.torture
 
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \
@@ -62,4 +63,4 @@ lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 
 clean:  ## remove what was made here, except collected visits (kobra-data)
 	rm -rf .venv .venv-peers build kobra-demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find receiver pipelines notebooks tests benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +
+	find receiver pipelines notebooks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,7 +31,7 @@ def _(low95, mo, ratio, warehouse):
         )
         select worked.*, {ratio("productive", "visits")} as productive_rate,
             {low95("productive", "visits")} as at_least
-        from worked join w.staging.settings_by_source as settings using (source)
+        from worked join w.staging.stg_settings as settings using (source)
         where visits >= settings.min_visits_heatmap
         order by at_least desc, agent_key
     """).df()

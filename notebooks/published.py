@@ -23,14 +23,11 @@ class NothingPublishedError(Exception):
 def path() -> Path:
     """Where the file lies: under KOBRA_HOME, or ./kobra-data."""
     home = Path(os.environ.get("KOBRA_HOME", "").strip() or "kobra-data").expanduser()
-    return home / "warehouse" / "kobra.duckdb"
+    return home / "warehouse" / "analytics.duckdb"
 
 
 def connect(file: Path) -> duckdb.DuckDBPyConnection:
-    """The file attached read-only as `w`, in a connection that opens nothing else.
-
-    Attached under another name, because the catalog of kobra.duckdb would be called like its schema `kobra`.
-    """
+    """The file attached read-only as `w`, in a connection that opens nothing else."""
     if not file.exists():
         raise NothingPublishedError(f"there is no {file} yet: run `kobra run`, or set KOBRA_HOME")
     connection = duckdb.connect(config=_SETTINGS)

@@ -20,7 +20,7 @@ OF_PRODUCTS = "(len($products::integer[]) = 0 or list_contains($products::intege
 OF_AGENTS = (
     "(len($agents::varchar[]) = 0 or list_contains($agents::varchar[], concat(source, '/', coalesce(agent_key, ''))))"
 )
-_ENOUGH = f"select max(min_visits_heatmap) as enough from w.staging.settings_by_source where {OF_SOURCES}"
+_ENOUGH = f"select max(min_visits_heatmap) as enough from w.staging.stg_settings where {OF_SOURCES}"
 CHOSEN = f"{OF_SOURCES} and {OF_PRODUCTS} and {OF_AGENTS}"
 
 

@@ -19,11 +19,14 @@ from pipelines.errors import FaultError, UsageError
 from pipelines.load import crash_guard
 from pipelines.settings import Settings
 from pipelines.terminal import speak_any_encoding
-from pipelines.warehouse.warehouse import BusyError, LessThanBeforeError, Loaded, Warehouse
+from pipelines.warehouse.home import Home
+from pipelines.warehouse.lock import BusyError, lock
 from receiver import rawstore
 
 if TYPE_CHECKING:
+    from pipelines.load.load import Loaded
     from pipelines.privacy.forget import Persons
+    from pipelines.warehouse.state import Brought
 
 _SHOWN = 10  # of many
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
@@ -33,12 +36,12 @@ def entry() -> int:
     """The command as it is installed. One that reads bodies has a process of its own, as a body may end it."""
     options = _parser().parse_args()
     try:
-        warehouse = Warehouse(Settings.from_environ(os.environ).home)
+        home = Home(Settings.from_environ(os.environ).home)
     except UsageError as why:
         return _failed(why)
-    if options.command not in (_run, _load, _import, _forget, _retain) or _has_nothing_to_do(warehouse, options):
+    if options.command not in (_run, _load, _import, _forget, _retain) or _has_nothing_to_do(home, options):
         return _execute(options)
-    return crash_guard.guarded(warehouse.folder, lambda: _execute(options))
+    return crash_guard.guarded(home.warehouse, lambda: _execute(options))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,7 +55,7 @@ def _execute(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         options.settings = settings = Settings.from_environ(os.environ)
-        code: int = options.command(settings.home, options)
+        code: int = options.command(Home(settings.home), options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read what we print has seen enough
@@ -92,7 +95,7 @@ def _is_disk_full(why: BaseException | None) -> bool:
     return is_told or _is_disk_full(why.__cause__ or why.__context__)
 
 
-_Command = Callable[[Path, argparse.Namespace], int]
+_Command = Callable[[Home, argparse.Namespace], int]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -256,114 +259,121 @@ def _email(text: str) -> str:
 # ---------------------------------------------------------------- commands
 
 
-def _serve(_home: Path, options: argparse.Namespace) -> int:
+def _serve(_home: Home, options: argparse.Namespace) -> int:
     # The receiver is a program of its own that loads nothing of this one.
     flags = ["--host", options.host, "--port", str(options.port)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "receiver", *flags])
 
 
-def _dashboard(home: Path, options: argparse.Namespace) -> int:
+def _dashboard(home: Home, options: argparse.Namespace) -> int:
     # A program of its own as well: it reads the published file, and imports nothing of this one.
-    os.environ["KOBRA_HOME"] = str(home.absolute())
+    os.environ["KOBRA_HOME"] = str(home.path.absolute())
     if options.password is not None:
         os.environ["KOBRA_DASHBOARD_PASSWORD"] = options.password
     flags = ["--host", options.host, "--port", str(options.port)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "notebooks", *flags])
 
 
-def _run(home: Path, options: argparse.Namespace) -> int:
-    warehouse = Warehouse(home)
+def _run(home: Home, options: argparse.Namespace) -> int:
     if options.every is None:
-        return _run_once(warehouse, options)
+        return _run_once(home, options)
     while True:
         began = time.monotonic()
         try:
-            _run_once(warehouse, options)
+            _run_once(home, options)
         except Exception as why:  # noqa: BLE001 - the next run tries again
             _failed(why)
         time.sleep(max(0.0, options.every - (time.monotonic() - began)))
 
 
-def _has_nothing_to_do(warehouse: Warehouse, options: argparse.Namespace) -> bool:
+def _has_nothing_to_do(home: Home, options: argparse.Namespace) -> bool:
+    from pipelines import run  # noqa: PLC0415
+
     return (
         options.command is _run
         and options.every is None
         and options.as_of is None
         and not options.full_refresh
-        and warehouse.is_current()
+        and run.is_current(home)
     )
 
 
-def _run_once(warehouse: Warehouse, options: argparse.Namespace) -> int:
-    if options.as_of is None and not options.full_refresh and warehouse.is_current():
-        return OK
-    from pipelines.build import build as marts  # noqa: PLC0415 - a run with nothing to do never gets here
+def _run_once(home: Home, options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
 
-    def run(*, accept_loss: bool) -> int:
-        with warehouse.lock():
-            as_of, full = options.as_of, options.full_refresh
-            _tell(marts.run(warehouse, _progress, as_of, full=full, accept_loss=accept_loss))
+    if options.as_of is None and not options.full_refresh and run.is_current(home):
+        return OK
+
+    def once(*, accept_loss: bool) -> int:
+        with lock(home):
+            _tell(run.run(home, _progress, options.as_of, full=options.full_refresh, accept_loss=accept_loss))
         return OK
 
     try:
-        code = run(accept_loss=options.accept_loss)
+        code = once(accept_loss=options.accept_loss)
     except BusyError:
         raise
     except Exception as why:
         with suppress(OSError):  # of a full disk, say
-            warehouse.note_fault(_sentence(why).splitlines()[0].removeprefix("kobra: "))
-        if not isinstance(why, LessThanBeforeError) or not sys.stdin.isatty() or options.every is not None:
+            home.make_warehouse()
+            rawstore.put(home.last_fault, _sentence(why).splitlines()[0].removeprefix("kobra: "))
+        if not isinstance(why, run.LessThanBeforeError) or not sys.stdin.isatty() or options.every is not None:
             raise
         print(why)
         _ask("make it anew with less?")
-        code = run(accept_loss=True)
-    warehouse.note_fault(None)
+        code = once(accept_loss=True)
+    home.last_fault.unlink(missing_ok=True)
     return code
 
 
-def _build(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.build import build as marts  # noqa: PLC0415
+def _build(home: Home, options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
 
-    warehouse = Warehouse(home)
-    with warehouse.lock():
-        built = marts.build(warehouse, Loaded(), options.as_of, full=options.full_refresh)
+    with lock(home):
+        built = run.build(home, options.as_of, full=options.full_refresh)
     print(f"built and tested as of {built.as_of}; kobra publish shows it to people")
     return OK
 
 
-def _load(home: Path, options: argparse.Namespace) -> int:
-    warehouse = Warehouse(home)
-    with warehouse.lock():
-        warehouse.check_rebuild(accept_loss=options.accept_loss)
-        _tell(warehouse.load(_progress, retry_rejects=options.retry_rejects))
+def _load(home: Home, options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
+
+    with lock(home):
+        loaded = run.load(home, _progress, retry_rejects=options.retry_rejects, accept_loss=options.accept_loss)
+    _end_progress(loaded.deliveries)
+    print(
+        f"{loaded.deliveries} deliveries from {loaded.segments} segment(s), {loaded.rejected} of them rejected"
+        + _damaged(loaded.damaged)
+    )
     return OK
 
 
-def _publish(home: Path, _options: argparse.Namespace) -> int:
-    warehouse = Warehouse(home)
-    with warehouse.lock():
-        warehouse.publish()
-    print(f"published {warehouse.published}")
+def _publish(home: Home, _options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
+
+    with lock(home):
+        run.publish(home)
+    print(f"published {home.published}")
     return OK
 
 
-def _mappings(home: Path, _options: argparse.Namespace) -> int:
+def _mappings(home: Home, _options: argparse.Namespace) -> int:
     from pipelines.build import mappings  # noqa: PLC0415
 
-    copied = mappings.init(home / "mappings")
+    copied = mappings.init(home.mappings)
     for path in copied:
         print(f"copied {path}")
     print("edit them, and the next kobra run builds by them" if copied else "nothing copied: all of them are there")
     return OK
 
 
-def _export(home: Path, options: argparse.Namespace) -> int:
+def _export(home: Home, options: argparse.Namespace) -> int:
     from pipelines.publish.export import export  # noqa: PLC0415
 
     done = export(
-        Warehouse(home).published,
+        home.published,
         options.tables,
-        options.to or home / "exports",
+        options.to or home.exports,
         options.format,
         options.partition_by,
     )
@@ -373,15 +383,16 @@ def _export(home: Path, options: argparse.Namespace) -> int:
     return OK
 
 
-def _import(home: Path, options: argparse.Namespace) -> int:
+def _import(home: Home, options: argparse.Namespace) -> int:
+    from pipelines.load import segments  # noqa: PLC0415
     from pipelines.load.import_files import bring_in  # noqa: PLC0415
     from pipelines.privacy.sweep import Erasure  # noqa: PLC0415
 
-    warehouse, left_out = Warehouse(home), 0
-    with warehouse.lock():
+    left_out = 0
+    with lock(home):
         # Bodies of which the first try died are landed unread: the run that loads them knows what to do.
-        is_second_try = crash_guard.is_left(warehouse.folder)
-        warehouse.tidy()
+        is_second_try = crash_guard.is_left(home.warehouse)
+        segments.tidy(home)
         erasure = Erasure(home)
 
         def leave_out(source: str, body: bytes) -> bool:
@@ -390,11 +401,11 @@ def _import(home: Path, options: argparse.Namespace) -> int:
             left_out += goes
             return goes
 
-        with crash_guard.Note(warehouse.folder) as note:
+        with crash_guard.Note(home.warehouse) as note:
             for file in options.files:
                 note.begin(file.absolute())
             done = bring_in(
-                warehouse.raw, options.files, options.source, leave_out,
+                home.raw, options.files, options.source, leave_out,
                 reads=not is_second_try, dry_run=options.dry_run,
             )  # fmt: skip
     print(
@@ -410,22 +421,21 @@ def _import(home: Path, options: argparse.Namespace) -> int:
     return OK
 
 
-def _forget(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.privacy.forget import forget, search  # noqa: PLC0415
+def _forget(home: Home, options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
+    from pipelines.privacy.forget import search  # noqa: PLC0415
 
     persons = _persons(options)
-    warehouse = Warehouse(home)
-
-    with warehouse.lock(_say_that_it_waits):
-        found = search(warehouse, persons)
+    with lock(home, _say_that_it_waits):
+        found = search(home, persons)
     for line in found.lines():
         print(line, flush=True)
     if options.dry_run:
         return OK
     if not options.yes:
         _ask("erase this for good?")
-    with warehouse.lock(_say_that_it_waits):
-        print(forget(warehouse, persons, _progress, rejects=options.rejects).line())
+    with lock(home, _say_that_it_waits):
+        print(run.forget(home, persons, _progress, rejects=options.rejects).line())
     return OK
 
 
@@ -473,15 +483,14 @@ def _listed(name: str) -> Iterator[tuple[int, str, str]]:
             yield number, kind.rstrip(":").lower(), value
 
 
-def _retain(home: Path, options: argparse.Namespace) -> int:
-    from pipelines.privacy.forget import retain  # noqa: PLC0415
+def _retain(home: Home, options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
     from pipelines.privacy.retention import Policy  # noqa: PLC0415
 
     if options.raw_days is None and options.pii_days is None:
         raise UsageError("say how many days to keep: --raw-days, --pii-days, or both")
-    warehouse = Warehouse(home)
-    with warehouse.lock():
-        done = retain(warehouse, Policy(options.raw_days, options.pii_days), _progress)
+    with lock(home):
+        done = run.retain(home, Policy(options.raw_days, options.pii_days), _progress)
     if done.policy.pii_days:
         print(f"personal data older than {done.policy.pii_days} days is blanked, by this and by every later run")
     if options.raw_days:
@@ -489,7 +498,7 @@ def _retain(home: Path, options: argparse.Namespace) -> int:
     return OK
 
 
-def _sample(_home: Path, options: argparse.Namespace) -> int:
+def _sample(_home: Home, options: argparse.Namespace) -> int:
     from pipelines.sample import demo  # noqa: PLC0415
 
     if not options.target.startswith(("http://", "https://")):
@@ -504,34 +513,34 @@ def _sample(_home: Path, options: argparse.Namespace) -> int:
     return OK if set(answers) <= {200, 400} else FAILED
 
 
-def _demo(_home: Path, options: argparse.Namespace) -> int:
+def _demo(_home: Home, options: argparse.Namespace) -> int:
     from pipelines.sample import demo  # noqa: PLC0415
 
     return demo.show(Path("kobra-demo"), options.count)
 
 
-def _status(home: Path, options: argparse.Namespace) -> int:
+def _status(home: Home, options: argparse.Namespace) -> int:
     from pipelines.operate.status import look  # noqa: PLC0415
 
-    status = look(Warehouse(home), options.settings)
+    status = look(home, options.settings)
     print(json.dumps(status.figures, indent=2, default=str) if options.json else status.text())
     return FAILED if status.faults else OK
 
 
-def _doctor(home: Path, options: argparse.Namespace) -> int:
+def _doctor(home: Home, options: argparse.Namespace) -> int:
     from pipelines.operate.doctor import examine  # noqa: PLC0415
 
     is_well = True
-    for finding in examine(Warehouse(home), options.settings):
+    for finding in examine(home, options.settings):
         print(finding.line(), flush=True)
         is_well &= finding.is_well
     return OK if is_well else FAILED
 
 
-def _rejects(home: Path, options: argparse.Namespace) -> int:
+def _rejects(home: Home, options: argparse.Namespace) -> int:
     from pipelines.operate.status import rejects  # noqa: PLC0415
 
-    rows = rejects(Warehouse(home))
+    rows = rejects(home)
     for row in rows:
         print(json.dumps(row) if options.json else "  ".join(str(value) for value in row.values()))
     if rows and not options.json:
@@ -539,20 +548,20 @@ def _rejects(home: Path, options: argparse.Namespace) -> int:
     return OK
 
 
-def _verify(home: Path, _options: argparse.Namespace) -> int:
+def _verify(home: Home, _options: argparse.Namespace) -> int:
     from pipelines.operate import verify  # noqa: PLC0415
 
     segments = records = damaged = erased = 0
-    for path, sound, damage, gone in rawstore.verify(home / "raw"):
+    for path, sound, damage, gone in rawstore.verify(home.raw):
         segments += 1
         records += sound
         erased += gone
         for stretch in damage:
             damaged += stretch.records
             print(f"{path}: {stretch.records} damaged record(s) at offset {stretch.offset}")
-    for sentence in verify.namesakes(home / "raw"):
+    for sentence in verify.namesakes(home.raw):
         print(sentence)
-    missing = Warehouse(home).missing()
+    missing = verify.missing(home)
     for each in missing:
         print(f"gone, and loaded before: {each}")
     print(
@@ -563,16 +572,23 @@ def _verify(home: Path, _options: argparse.Namespace) -> int:
     return FAILED if damaged or missing else OK
 
 
-def _progress(loaded: Loaded) -> None:
+def _progress(loaded: "Loaded") -> None:
     if sys.stderr.isatty():
         print(f"\r{loaded.deliveries:,} deliveries loaded", end="", file=sys.stderr, flush=True)
 
 
-def _tell(loaded: Loaded) -> None:
-    if sys.stderr.isatty() and loaded.deliveries:
+def _end_progress(deliveries: int) -> None:
+    if sys.stderr.isatty() and deliveries:
         print(file=sys.stderr)
+
+
+def _tell(brought: "Brought") -> None:
+    _end_progress(brought.deliveries)
     print(
-        f"{loaded.deliveries} deliveries from {loaded.segments} segment(s): {loaded.new} new, "
-        f"{loaded.duplicates} duplicates, {loaded.rejected} rejected"
-        + (f"; {loaded.damaged} damaged records skipped, see kobra verify" if loaded.damaged else "")
+        f"{brought.deliveries} deliveries from {brought.segments} segment(s): {brought.new} new, "
+        f"{brought.duplicates} duplicates, {brought.rejected} rejected" + _damaged(brought.damaged)
     )
+
+
+def _damaged(records: int) -> str:
+    return f"; {records} damaged records skipped, see kobra verify" if records else ""

@@ -114,8 +114,8 @@ def test_nothing_of_what_was_sent_is_said_or_written_beside_the_data(
     # and it was sent, and is where it belongs
     landed = [delivery.exact_body() for delivery in receiver.landed()]
     assert sum(CANARY.encode() in body for body in landed) > 10
-    with duckdb.connect(str(receiver.home / "warehouse" / "kobra.duckdb"), read_only=True) as published:
-        query = "select count(*) from kobra.kobra.visits where client_name like ? and comment like ?"
+    with duckdb.connect(str(receiver.home / "warehouse" / "analytics.duckdb"), read_only=True) as published:
+        query = "select count(*) from kobra.visits where client_name like ? and comment like ?"
         assert published.execute(query, [f"%{CANARY}%"] * 2).fetchone() == (3,)
-        assert published.execute("select count(*) > 5 from kobra.kobra.rejects").fetchone() == (True,)
+        assert published.execute("select count(*) > 5 from kobra.rejects").fetchone() == (True,)
     assert len(found) > 20

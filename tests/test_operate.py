@@ -154,7 +154,7 @@ def test_an_operator_goes_live_rotates_the_key_and_restores_on_a_new_machine(
 
 def visits(machine: Machine) -> list[tuple[str, str]]:
     with duckdb.connect() as connection:
-        connection.execute(f"attach '{machine.home}/warehouse/kobra.duckdb' as w (read_only)")
+        connection.execute(f"attach '{machine.home}/warehouse/analytics.duckdb' as w (read_only)")
         return connection.execute("select visit_id, source from w.marts.visits order by all").fetchall()
 
 

@@ -23,7 +23,7 @@ _DOUBTS = (
     "out_of_place", "tag_conflict", "promise_without_contact",
 )  # fmt: skip
 _AGENTS = f"""
-    with settings as (select source, min_visits_heatmap from w.staging.settings_by_source),
+    with settings as (select source, min_visits_heatmap from w.staging.stg_settings),
     worked as (
         select source, agent_key, count(*) as days, sum(visits)::bigint as visits,
             sum(productive_visits)::bigint as productive_visits, sum(travel_km) as travel_km,

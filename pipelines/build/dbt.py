@@ -1,81 +1,139 @@
 """The models of `sql/`: dbt, in this process, over the working file."""
 
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.build import project
+import pipelines
 from pipelines.environment import replaced
 from pipelines.errors import FaultError
-from pipelines.warehouse import damage
+from pipelines.project import PROJECT
+from pipelines.warehouse import damage, database
 from pipelines.warehouse.damage import DamagedError
+from pipelines.warehouse.home import Home
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
 
 _DBT = Path(sys.executable).with_name("dbt")
 _BUILT = {"model", "test"}
+# What makes tables beside the models.
+_MAKE_TABLES = ("build/cells.py", "build/csv_file.py", "build/inputs.py", "build/wide.py", "ids.py", "rules.py")
+_READ_BY_DBT = {".sql", ".py", ".yml", ".yaml", ".csv", ".md"}
+_MAKE_NO_TABLE = {"target", "logs", "unit_tests"}  # what dbt wrote for an analyst, and what a build leaves out
 
 
 class ChecksFailedError(FaultError):
     """A model could not be built, or what it holds failed a test: which one, and how to see the rows."""
 
 
-def build(home: Path, *, full: bool) -> None:
-    """Build and test every model in the working file of `home`. Who has it open opened it as sql/profiles.yml does.
+def fingerprint() -> str:
+    """A digest of all that makes the tables: another one makes other tables, and then history is built afresh."""
+    digest = sha256(version("duckdb").encode())
+    for module in _MAKE_TABLES:
+        digest.update((Path(pipelines.__file__).parent / module).read_bytes())
+    for path in sorted(PROJECT.rglob("*")):
+        if path.suffix in _READ_BY_DBT and path.relative_to(PROJECT).parts[0] not in _MAKE_NO_TABLE:
+            digest.update(b"%s\0%s\0" % (path.relative_to(PROJECT).as_posix().encode(), path.read_bytes()))
+    return digest.hexdigest()
 
-    In an incremental build, models compute anew what changed visits touch; `full` builds history afresh.
-    Raises ChecksFailedError when a model or a test of severity error fails.
+
+def build(home: Home, *, full: bool) -> "Manifest":
+    """Build and test every model in the working file, and answer with dbt's manifest. Hold the lock.
+
+    In an incremental build, models compute anew what changed; `full` computes history afresh. Raises
+    ChecksFailedError when a model or a test of severity error fails.
     """
-    target = home.absolute() / "warehouse" / "dbt"
-    _hasten()
-    with _own_settings(home), _keeping_garbage(), _unheard():
+    target = write_profile(home)
+    with _own_settings(), _keeping_garbage():
+        from mashumaro.config import BaseConfig  # noqa: PLC0415
+
+        BaseConfig.lazy_compilation = True  # dbt's classes make code for what most builds never do
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
-        manifest = project.parsed(target)
-        runner = dbtRunner(manifest=manifest)
-        answer = runner.invoke(["build", *project.flags(target), *(["--full-refresh"] if full else [])])
+        manifest = _result(dbtRunner().invoke(["parse", *_flags(target)]))
+        answer = dbtRunner(manifest).invoke(["build", *_flags(target), *_scope(full=full)])
+    results = _result(answer).results
+    if not answer.success and any(damage.is_told(each.message) for each in results):
+        raise DamagedError(home.working)
+    if not answer.success:
+        raise ChecksFailedError("\n".join(_faults(results, home, target)))
+    _check_all_ran(manifest, results, full=full)
+    return manifest
+
+
+def _result(answer: "dbtRunnerResult") -> Any:
     if answer.exception is not None:
         raise answer.exception
-    if not answer.success and any(damage.is_told(each.message) for each in answer.result.results):
-        raise DamagedError(home / "warehouse" / "working.duckdb")
-    if not answer.success:
-        raise ChecksFailedError("\n".join(_faults(answer.result, home)))
-    _check_all_ran(manifest, answer.result)
+    return answer.result
 
 
-def _check_all_ran(manifest: Any, result: Any) -> None:
+def _check_all_ran(manifest: "Manifest", results: Any, *, full: bool) -> None:
     """Raise ChecksFailedError when a model was not built or a test did not run."""
-    due = {name for name, node in manifest.nodes.items() if node.resource_type in _BUILT}
-    if missing := sorted(due - {each.node.unique_id for each in result.results}):
+    due = {
+        name
+        for name, node in manifest.nodes.items()
+        if node.resource_type in _BUILT and (full or node.config.materialized != "view")
+    }
+    if missing := sorted(due - {each.node.unique_id for each in results}):
         raise ChecksFailedError(
             f"dbt left out {len(missing)} of {len(due)} models and tests, such as {missing[0]}: "
             "something diverts dbt; run `kobra doctor`"
         )
 
 
-def _hasten() -> None:
-    """dbt's classes make the code that reads and writes them when they are used: most never are."""
-    from mashumaro.config import BaseConfig  # noqa: PLC0415
+def _flags(target: Path) -> list[str]:
+    """What dbt writes goes to `target`, and nothing goes anywhere else."""
+    return [
+        *("--project-dir", str(PROJECT), "--profiles-dir", str(target)),
+        *("--target-path", str(target), "--log-path", str(target)),
+        *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check", "--no-write-json"),
+        "--no-send-anonymous-usage-stats",
+        *("--vars", "{kobra_build: true}"),
+    ]
 
-    BaseConfig.lazy_compilation = True
+
+def _scope(*, full: bool) -> list[str]:
+    """What is built. A view says the same until the models change, and then the build is a full one."""
+    return ["--full-refresh"] if full else ["--exclude", "config.materialized:view"]
+
+
+def write_profile(home: Home) -> Path:
+    """Write down how dbt finds the working file, and answer with the folder: an analyst's dbt uses it, too."""
+    folder = home.warehouse.absolute() / "dbt"
+    folder.mkdir(exist_ok=True)
+    warehouse = {
+        "type": "duckdb",
+        "path": str(home.working.absolute()),
+        "schema": "marts",
+        "keep_open": False,  # the file is replaced, and copied, once dbt has done its work
+        "threads": 2,  # Python's work for a model goes on while DuckDB makes another
+        "config_options": database.config(home),
+        "settings": {"TimeZone": "UTC"},
+    }
+    profile = {"kobra_visits": {"target": "warehouse", "outputs": {"warehouse": warehouse}}}
+    (folder / "profiles.yml").write_text(json.dumps(profile, indent=2))
+    return folder
 
 
 @contextmanager
-def _own_settings(home: Path) -> Iterator[None]:
-    """KOBRA_HOME as the profile reads it, no setting of dbt's, and no connection of dbt's afterwards."""
+def _own_settings() -> Iterator[None]:
+    """No setting of dbt's from outside."""
     arguments, sys.argv = sys.argv, ["kobra"]  # dbt keeps a record of them, and those of `kobra forget` name a person
     try:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
-        with replaced(kept | {"KOBRA_HOME": str(home.absolute())}):
+        with replaced({name: value for name, value in os.environ.items() if not name.startswith("DBT_")}):
             yield
     finally:
         sys.argv = arguments
-        from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
-
-        DuckDBConnectionManager.close_all_connections()
 
 
 @contextmanager
@@ -88,39 +146,18 @@ def _keeping_garbage() -> Iterator[None]:
         gc.enable()
 
 
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """dbt writes down a thousand events a build for who listens. Nobody does: what failed, its answer tells."""
-    from dbt_common.events import event_manager, event_manager_client  # noqa: PLC0415
-
-    class Unheard(event_manager.EventManager):
-        def fire_event(
-            self, e: Any, level: Any = None, node: Any = None, force_warn_or_error_handling: bool = False
-        ) -> None:
-            if force_warn_or_error_handling:  # DBT_WARN_ERROR may make a fault of it
-                super().fire_event(e, level, node, force_warn_or_error_handling)
-
-    before = event_manager_client.get_event_manager()
-    event_manager_client.ctx_set_event_manager(Unheard())
-    try:
-        yield
-    finally:
-        event_manager_client.ctx_set_event_manager(before)
-
-
-def _faults(result: Any, home: Path) -> Iterator[str]:
+def _faults(results: Any, home: Home, target: Path) -> Iterator[str]:
     """What went wrong, without the texts of the database: they may quote what Kobra sent."""
-    working = home / "warehouse" / "working.duckdb"
-    for each in result.results:
+    for each in results:
         if each.status == "fail":
             query = "\n".join(line for line in each.node.compiled_code.splitlines() if line.strip())
-            see = f"duckdb -readonly {quote(str(working))} {quote(query)}"
+            see = f"duckdb -readonly {quote(str(home.working))} {quote(query)}"
             model = getattr(each.node, "file_key_name", None)  # what a test in a file of its own does not have
             of_model = f" of {model.partition('.')[2]}" if model else ""
             yield (f"check {each.node.name}{of_model} failed for {each.failures} row(s). See them with:\n{see}")
         elif each.status == "error":
             yield (
                 f"{each.node.resource_type} {each.node.name} cannot be built. See why with:"
-                f" cd {quote(str(project.PROJECT))} && KOBRA_HOME={quote(str(home.absolute()))}"
-                f" {quote(str(_DBT))} build --select {each.node.name}"
+                f" cd {quote(str(PROJECT))} &&"
+                f" {quote(str(_DBT))} build --profiles-dir {quote(str(target))} --select {each.node.name}"
             )

@@ -1,4 +1,4 @@
-"""One row per visit, one column per question: tables `wide.product_<n>`, made from the questions that were seen.
+"""One row per visit, one column per question: a table of schema `wide` a product, made of the questions seen.
 
 A column stands for one question text and answer name of a product, however spelt and whatever their ids; a question
 without text goes by its id. Names and positions that a column once had stay with it, in `wide.columns`; only
@@ -10,13 +10,11 @@ are looked up once a checklist, and not once an answer.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import arrow, quoting
-from pipelines.build import pivot
+from pipelines import quoting
 from pipelines.contract import PRODUCTS, Type
-from pipelines.warehouse import state as meta
 from pipelines.warehouse import transaction
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ case
 end::usmallint
 """
 
-_TEMPORARY = "seen products places".split()
+_TEMPORARY = "seen products places parts visits answers".split()
 
 _TABLES = """
 create schema if not exists wide;
@@ -63,12 +61,6 @@ create table if not exists wide.products (
     product_id integer, table_name varchar, visits bigint, columns integer, left_out bigint
 );
 """
-_COMMENTS = """
-comment on table wide.columns is
-    'One column of a table wide.product_<n>, present or given to it earlier: its question, its type, its position.';
-comment on table wide.products is
-    'One product seen: its table (not all have one, if they are many), its question columns, how many were left out.';
-"""
 
 # ---------------------------------------------------------------- choosing columns
 
@@ -78,7 +70,7 @@ _NAMES = """
 names as (
     select distinct question_id, question_name, answer_name,
         coalesce(nullif(question_key, ''), '#' || coalesce(question_id, '')) as question_key, answer_key
-    from staging.question_forms
+    from staging.int_question_forms
 )
 """
 _OF_NAMES = " and ".join(
@@ -90,12 +82,12 @@ _OF_NAMES = " and ".join(
 _SEEN = f"""
 create or replace temp table wide_seen as
     with used as (
-        select checklist, count(*) as visits from staging.visit_checklists group by all
+        select checklist, count(*) as visits from staging.int_visit_checklists group by all
     ),
     asked as (
         select product_id, checklist, question_id, question_name, answer_name, bit_or({_KIND}) as kinds,
             min(question_pos) as question_pos, min(answer_pos) as answer_pos
-        from staging.checklists semi join used using (checklist) where product_id is not null group by all
+        from staging.int_checklists semi join used using (checklist) where product_id is not null group by all
     ),
     spelt as (
         select product_id, question_id, question_name, answer_name, kinds, sum(visits)::bigint as times,
@@ -154,18 +146,65 @@ create or replace temp table wide_products as
     from visited left join asked using (product_id) left join wide.products using (product_id);
 """
 
-# Where answers belong: a place is a column of a table. Several answers of a visit may have the same.
+# Where the answers of a checklist belong: a place is a column of a table. Several answers may have the same.
 _PARTS = f"""
-with {_NAMES.strip()},
-at_hand as (
-    select distinct checklist from staging.visit_checklists where WHICH
-)
-select hash(checklist, question_pos, answer_pos) as part, place,
-    count(*) over (partition by checklist, place) > 1 as is_one_of_several
-from (from staging.checklists semi join at_hand using (checklist)) as asked
-join names on {_OF_NAMES}
-join temp.wide_places using (product_id, question_key, answer_key)
+create or replace temp table wide_parts as
+    with {_NAMES.strip()}
+    select checklist, question_pos, answer_pos, place, type,
+        count(*) over (partition by checklist, place) > 1 as is_one_of_several
+    from staging.int_checklists as asked
+    join names on {_OF_NAMES}
+    join temp.wide_places using (product_id, question_key, answer_key);
 """
+
+# Visits go into their table some at a time, by the day: so many are turned at once, whatever their answers say.
+_VISITS_AT_ONCE = 50_000
+_DAYS = f"""
+select min(local_date), max(local_date) from (
+    select local_date, sum(count(*)) over (order by local_date) // {_VISITS_AT_ONCE} as slice
+    from marts.visits where product_id = ? and WHICH group by local_date
+) group by slice, local_date is null order by slice
+"""
+_DAY = "(local_date between $first and $last or (local_date is null and $first is null and $last is null))"
+_VALUE = """
+case type when 'BOOLEAN' then value_bool::varchar when 'DECIMAL(18,4)' then value_number::varchar
+    when 'DATE' then value_date::varchar when 'TIME' then value_time::varchar else value end
+"""
+_VISITS = f"""
+create or replace temp table wide_visits as
+    select LEADING, checklist, content_delivery_id, content_item, content_load_id
+    from (select LEADING from marts.visits where product_id = $product and {_DAY} and WHICH)
+    left join (select source, visit_id, checklist from staging.int_visit_checklists) using (source, visit_id)
+    left join (
+        select source, visit_id, content_delivery_id, content_item, content_load_id from staging.int_current_contents
+    ) using (source, visit_id)
+"""
+_ANSWERS = f"""
+create or replace temp table wide_answers as
+    select visits.source, visits.visit_id, place, type, is_one_of_several, question_pos, answer_pos, {_VALUE} as value
+    from temp.wide_visits as visits
+    join landed.answers as answers
+        on answers.delivery_id = visits.content_delivery_id and answers.item = visits.content_item
+        and answers._dlt_load_id = visits.content_load_id
+    join temp.wide_parts using (checklist, question_pos, answer_pos)
+    where value is not null
+"""
+_TURNED = """
+insert into wide.TABLE by name
+with placed as (
+    select source, visit_id, place, value from temp.wide_answers where not is_one_of_several
+    union all
+    select source, visit_id, place, case any_value(type)
+            when 'VARCHAR' then string_agg(value, '; ' order by question_pos, answer_pos)
+            else arg_min(value, (question_pos, answer_pos)) end
+    from temp.wide_answers where is_one_of_several group by all
+),
+turned as (
+    from placed pivot (any_value(value) for place in (PLACES) group by source, visit_id)
+)
+select LEADING COLUMNS from temp.wide_visits left join turned using (source, visit_id) order by start_local
+"""
+_NOTHING_ASKED = "insert into wide.TABLE by name select LEADING from temp.wide_visits order by start_local"
 
 
 class _Question(NamedTuple):
@@ -192,46 +231,46 @@ class _Wide(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"product_{self.product_id}"
-
-    @property
-    def target(self) -> pivot.Target:
-        columns = [(str(question.column), question.type) for question in self.questions]
-        return pivot.Target(self.product_id, self.name, columns, self.first_place)
+        return _table_name(self.product_id)
 
 
-def build(connection: "DuckDBPyConnection", touched: str | None) -> None:
+def _table_name(product_id: int) -> str:
+    """`debt_collection` for DebtCollection; `product_<n>` where nobody documents what the product is called."""
+    known = PRODUCTS.get(product_id, f"product_{product_id}")
+    return _snake(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", known))
+
+
+def build(connection: "DuckDBPyConnection", changed: str | None) -> None:
     """Bring the tables of schema `wide` up to date with the models, all at once or not at all.
 
-    `touched`: a table with (source, visit_id) of the visits that changed or went since the last build that was
-    completed; None: read every visit again. Reads schema kobra, and what the models have just made of it:
-    marts.visits, and from schema staging the checklists, and where the answers of touched visits are. All of that has
-    to be committed.
+    `changed`: a table with (source, visit_id) of the visits that changed or went since the last build that was
+    completed; None: read every visit again.
     """
     try:
         with transaction.whole(connection):
-            _build(connection, touched)
+            _build(connection, changed)
     finally:
         for temporary in _TEMPORARY:
             connection.execute(f"drop table if exists temp.wide_{temporary}")
 
 
-def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
+def _build(connection: "DuckDBPyConnection", changed: str | None) -> None:
     there = connection.execute(
         "select count(*) from duckdb_tables() where database_name = current_database() and schema_name = 'wide'"
     ).fetchone()
     if there == (0,):
-        touched = None
-    connection.execute(_TABLES + _COMMENTS)
+        changed = None
+    connection.execute(_TABLES)
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
-    connection.execute(_SEEN.replace("KEEP", "true" if touched is None else _KEEP))
-    connection.execute(_PRODUCTS.replace("PREFER", "" if touched is None else "table_name is null,"))
+    connection.execute(_SEEN.replace("KEEP", "true" if changed is None else _KEEP))
+    connection.execute(_PRODUCTS.replace("PREFER", "" if changed is None else "table_name is null,"))
     wanted = list(_wanted(connection))
     _register(connection, wanted)
+    connection.execute(_PARTS)
     _drop_others(connection, wanted)
     kept, again = [], []
     for table in wanted:
-        missing = None if touched is None else _missing(connection, table)
+        missing = None if changed is None else _missing(connection, table)
         # What was left out, and now is not, was asked in other visits too.
         if missing is None or (missing and (table.product_id,) in crowded):
             _create(connection, table)
@@ -239,19 +278,43 @@ def _build(connection: "DuckDBPyConnection", touched: str | None) -> None:
             continue
         for name, kind in missing.items():
             connection.execute(f"alter table wide.{table.name} add column {quoting.name(name)} {kind}")
-        connection.execute(f"delete from wide.{table.name} where {meta.among(touched)}")
+        connection.execute(f"delete from wide.{table.name} where {_among(changed)}")
         kept.append(table)
-    _fill(connection, kept, touched)
+    _fill(connection, kept, changed)
     _fill(connection, again, None)  # all of them are new, or their types changed, or a question is gone
     for table in wanted:
         _comment(connection, table)
 
 
-def _fill(connection: "DuckDBPyConnection", tables: list[_Wide], touched: str | None) -> None:
-    """Add the rows of touched visits, or of all."""
-    if tables:
-        parts = arrow.rows(connection, _PARTS.replace("WHICH", meta.among(touched)))
-        pivot.fill(connection, LEADING, [table.target for table in tables], parts, touched)
+def _fill(connection: "DuckDBPyConnection", tables: list[_Wide], changed: str | None) -> None:
+    """Add the rows of changed visits, or of all."""
+    for table in tables:
+        turn = _turn(table)
+        days = connection.execute(_DAYS.replace("WHICH", _among(changed)), [table.product_id]).fetchall()
+        for first, last in days:
+            connection.execute(
+                _VISITS.replace("LEADING", ", ".join(LEADING)).replace("WHICH", _among(changed)),
+                {"product": table.product_id, "first": first, "last": last},
+            )
+            connection.execute(_ANSWERS)
+            connection.execute(turn)
+
+
+def _turn(table: _Wide) -> str:
+    """The statement that adds to a table the visits that are at hand."""
+    places = range(table.first_place, table.first_place + len(table.questions))
+    columns = (
+        f', cast("{place}" as {question.type}) as {quoting.name(str(question.column))}'
+        for place, question in zip(places, table.questions, strict=True)
+    )
+    statement = (_TURNED if table.questions else _NOTHING_ASKED).replace("LEADING", ", ".join(LEADING))
+    statement = statement.replace("TABLE", table.name).replace("PLACES", ", ".join(map(str, places)))
+    return statement.replace("COLUMNS", "".join(columns))
+
+
+def _among(changed: str | None) -> str:
+    """The condition that a visit is in this table; without one, that it is any visit."""
+    return "true" if changed is None else f"(source, visit_id) in (select (source, visit_id) from {changed})"
 
 
 def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
@@ -334,7 +397,7 @@ def _with_ending(name: str, ending: str) -> str:
 # ---------------------------------------------------------------- writing tables
 
 
-def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None:
+def _register(connection: "DuckDBPyConnection", wanted: Sequence[_Wide]) -> None:
     """Keep every name that was given; say which are in use, and what was left out."""
     connection.execute("update wide.columns set is_present = false, times_asked = 0, times_unread = 0")
     connection.execute(
@@ -352,7 +415,7 @@ def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None
             "insert into temp.wide_places select " + ", ".join(["unnest(?)"] * len(rows[0])),
             [list(column) for column in zip(*rows, strict=True)],
         )
-    connection.execute(f"""
+    connection.execute("""
         delete from wide.columns where (product_id, question_key, answer_key) in (
             select (product_id, question_key, answer_key) from temp.wide_places
         );
@@ -363,10 +426,13 @@ def _register(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None
         delete from wide.products;
         insert into wide.products
             with placed as (select product_id, count(*) as columns from temp.wide_places group by all)
-            select product_id, case when rank <= {PRODUCTS_MAX} then 'product_' || product_id end, visits,
-                coalesce(columns, 0), coalesce(questions, 0) - coalesce(columns, 0)
+            select product_id, null, visits, coalesce(columns, 0), coalesce(questions, 0) - coalesce(columns, 0)
             from temp.wide_products left join placed using (product_id);
     """)
+    for table in wanted:
+        connection.execute(
+            "update wide.products set table_name = ? where product_id = ?", [table.name, table.product_id]
+        )
 
 
 def _drop_others(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None:
@@ -374,7 +440,7 @@ def _drop_others(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> N
     for (name,) in connection.execute(
         "select table_name from duckdb_tables() where database_name = current_database() and schema_name = 'wide'"
     ).fetchall():
-        if name.startswith("product_") and name not in names:
+        if name not in {*names, "columns", "products"}:
             connection.execute(f"drop table wide.{quoting.name(name)}")
 
 
@@ -406,9 +472,9 @@ def _missing(connection: "DuckDBPyConnection", table: _Wide) -> dict[str, str] |
 def _create(connection: "DuckDBPyConnection", table: _Wide) -> None:
     columns = ", ".join(f"{quoting.name(name)} {kind}" for name, kind in _columns(connection, table).items())
     connection.execute(f"create or replace table wide.{table.name} ({columns})")
-    about = f"One row per visit of product {table.product_id}"
-    about += f" ({PRODUCTS[table.product_id]})" if table.product_id in PRODUCTS else ""
-    about += ", one column per question: see wide.columns."
+    product = f"product {table.product_id}"
+    product += f", {PRODUCTS[table.product_id]}" if table.product_id in PRODUCTS else ""
+    about = f"One row per visit (`source`, `visit_id`) of {product}; one column per question, see wide.columns."
     connection.execute(f"comment on table wide.{table.name} is {quoting.literal(about)}")
 
 

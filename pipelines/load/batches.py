@@ -1,37 +1,26 @@
-"""Cut the waiting segments into batches: deliveries in columns, small enough for memory, large enough for speed."""
+"""Cut waiting segments into loads, and the deliveries of a load into chunks of documents: memory is bounded."""
 
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
 from pipelines.contract import REJECTS
+from pipelines.load.flatten import DOCUMENTS
 from pipelines.load.parse import Reject, Visit, read_body
 from receiver.rawstore import Damage, Delivery, Landed, read_segment, received_date
 
-BATCH_DELIVERIES = 100_000
-BATCH_BYTES = 300 << 20
-_ARROW_ROWS = 2048  # DuckDB reads Arrow batches in parallel; larger ones leave the processor's cache
+# A load that is cut short is read again: it should not be long, nor so short that its fixed costs count.
+LOAD_BYTES, LOAD_SEGMENTS = 512 << 20, 100_000
+_COMPRESSED = 8  # times smaller
+CHUNK_DELIVERIES, CHUNK_BYTES = 16_384, 64 << 20
 
-LINES = pa.schema(
-    [
-        ("segment", pa.string()),
-        ("line", pa.int64()),
-        ("delivery_id", pa.string()),
-        ("source", pa.string()),
-        ("received_at", pa.string()),
-        ("bytes", pa.int64()),
-        ("visit_id", pa.string()),
-        ("content_hash", pa.string()),
-        ("body", pa.string()),
-        ("extra", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
+_CRASHED = Reject("crashed_reader", REJECTS["crashed_reader"])
+_T = TypeVar("_T")
 
 
 class Taken(NamedTuple):
@@ -44,98 +33,125 @@ class Taken(NamedTuple):
     damaged: int
 
 
-class Batch(NamedTuple):
-    """Deliveries of whole segments as LINES, what was taken of each segment, and the damage met."""
+class Chunk(NamedTuple):
+    """Documents as flatten.DOCUMENTS; what was taken of each segment that ends in it, and where; the damage met."""
 
-    lines: pa.Table
+    documents: pa.Table
     taken: list[Taken]
+    paths: list[Path]
     damage: list[Damage]
 
 
-class _Columns:
-    """Deliveries on their way into Arrow."""
-
-    def __init__(self, crashing: Collection[str] = ()) -> None:
-        self._crashing = crashing
-        self._pending: list[tuple[object, ...]] = []
-        self._batches: list[pa.RecordBatch] = []
-
-    def add(self, segment: str, line: int, delivery: Delivery) -> None:
-        head = (segment, line, delivery.delivery_id, delivery.source, delivery.received_at, delivery.size)
-        visit = _CRASHED if delivery.delivery_id in self._crashing else read_body(delivery)
-        if isinstance(visit, Visit):
-            self._pending.append((*head, *visit, None, None))
-        else:
-            self._pending.append((*head, None, None, None, None, visit.reason, visit.detail))
-        if len(self._pending) == _ARROW_ROWS:
-            self._end_batch()
-
-    def table(self) -> pa.Table:
-        """What was added since the last table, as LINES."""
-        if self._pending:
-            self._end_batch()
-        batches, self._batches = self._batches, []
-        return pa.Table.from_batches(batches, LINES)
-
-    def _end_batch(self) -> None:
-        columns = zip(*self._pending, strict=True)
-        arrays = [_array(column, field.type) for column, field in zip(columns, LINES, strict=True)]
-        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=LINES))
-        self._pending.clear()
+Segment = tuple[str, Path]
+"""A waiting segment: its identity, and its file."""
 
 
-_CRASHED = Reject("crashed_reader", REJECTS["crashed_reader"])
+def loads(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """The segments that are loaded together. There is at least one load, so that a first one makes every table."""
+    together, size = list[Segment](), 0
+    for segment in segments:
+        together.append(segment)
+        size += segment[1].stat().st_size * (_COMPRESSED if segment[1].suffix == ".zst" else 1)
+        if size >= LOAD_BYTES or len(together) >= LOAD_SEGMENTS:
+            yield together
+            together, size = [], 0
+    yield together
 
 
-def texts(values: Iterable[Any]) -> pa.Array:
-    """What `pa.array` makes of texts, which imports all of pandas before it makes its first array."""
-    builder = pa.lib.StringBuilder()
-    builder.append_values(values)
-    return builder.finish()
-
-
-def _array(column: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    if kind == pa.int64():
-        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(array("q", column))])
-    return texts(column)
-
-
-def lines_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
-    """Chosen deliveries as LINES."""
-    columns = _Columns()
-    for segment, line, delivery in deliveries:
-        columns.add(segment, line, delivery)
-    return columns.table()
-
-
-def batches(
-    segments: Mapping[str, Path],
+def chunks(
+    segments: Iterable[Segment],
     crashing: Collection[str] = (),
     begin: Callable[[Path], object] = lambda _: None,
-) -> Iterator[Batch]:
-    """The deliveries of segments, given by identity, in batches of whole segments.
+) -> Iterator[Chunk]:
+    """The deliveries of one load. Each delivery counts once, and of each content the first one has the body.
 
-    `crashing`: ids of deliveries whose bodies nobody is to read. `begin` hears of each file before it is read. There
-    is at least one batch, so that a first load makes every table.
+    `crashing`: ids of deliveries whose bodies nobody is to read. `begin` hears of each file before it is read.
     """
-    columns, taken, damage, size = _Columns(crashing), list[Taken](), list[Damage](), 0
-    deliveries = 0
-    for segment, path in segments.items():
+    documents, damage = _Documents(crashing), list[Damage]()
+    taken, paths = list[Taken](), list[Path]()
+    for segment, path in segments:
         begin(path)
-        lines, bytes_, damaged = 0, 0, 0
+        lines, size, damaged = 0, 0, 0
         for found in read_segment(path):
             if isinstance(found, Landed):  # what was erased is no delivery any more
-                columns.add(segment, found.line, found.delivery)
+                documents.add(segment, found.line, found.delivery)
                 lines += 1
-                bytes_ += found.delivery.size
+                size += found.delivery.size
+                if documents.are_enough:
+                    yield Chunk(documents.table(), taken, paths, damage)
+                    taken, paths, damage = [], [], []
             elif isinstance(found, Damage):
                 damage.append(found)
                 damaged += found.records
-        taken.append(Taken(segment, received_date(path), lines, bytes_, damaged))
-        deliveries += lines
-        size += bytes_
-        if deliveries >= BATCH_DELIVERIES or size >= BATCH_BYTES:
-            yield Batch(columns.table(), taken, damage)
-            taken, damage, size, deliveries = [], [], 0, 0
-    if taken or not segments:
-        yield Batch(columns.table(), taken, damage)
+        taken.append(Taken(segment, received_date(path), lines, size, damaged))
+        paths.append(path)
+        if len(taken) >= CHUNK_DELIVERIES:
+            yield Chunk(documents.table(), taken, paths, damage)
+            taken, paths, damage = [], [], []
+    yield Chunk(documents.table(), taken, paths, damage)
+
+
+def documents_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
+    """The documents of chosen deliveries, given with their segments and lines."""
+    documents = _Documents()
+    for segment, line, delivery in deliveries:
+        documents.add(segment, line, delivery)
+    return documents.table()
+
+
+def ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items, each made in another thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as beside:
+        item = beside.submit(next, items, None)
+        while (here := item.result()) is not None:
+            item = beside.submit(next, items, None)
+            yield here
+
+
+class _Documents:
+    """Documents on their way into Arrow. Remembers for a whole load which deliveries and contents it has seen."""
+
+    def __init__(self, crashing: Collection[str] = ()) -> None:
+        self._crashing = crashing
+        self._deliveries, self._contents = set[str](), set[tuple[str, str]]()
+        self._rows = list[tuple[object, ...]]()
+        self._size = 0
+
+    def add(self, segment: str, line: int, delivery: Delivery) -> None:
+        """Take a delivery, unless it was taken already: a segment may have copies."""
+        if delivery.delivery_id in self._deliveries:
+            return
+        self._deliveries.add(delivery.delivery_id)
+        visit = _CRASHED if delivery.delivery_id in self._crashing else read_body(delivery)
+        head = (segment, line, delivery.delivery_id, 1, delivery.source, delivery.received_at, delivery.size)
+        self._rows.append((*head, *self._read(delivery.source, visit)))
+        self._size += delivery.size
+
+    def _read(self, source: str, visit: Visit | Reject) -> tuple[object, ...]:
+        if isinstance(visit, Reject):
+            return None, None, None, None, visit.reason, visit.detail
+        content = source, visit.content_hash
+        is_first = content not in self._contents
+        self._contents.add(content)
+        body, extra = (visit.body, visit.extra) if is_first else (None, None)
+        return visit.visit_id, visit.content_hash, body, extra, None, None
+
+    @property
+    def are_enough(self) -> bool:
+        return len(self._rows) >= CHUNK_DELIVERIES or self._size >= CHUNK_BYTES
+
+    def table(self) -> pa.Table:
+        """What was added since the last table, as DOCUMENTS."""
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(DOCUMENTS)
+        arrays = [_array(column, field.type) for column, field in zip(columns, DOCUMENTS, strict=True)]
+        self._rows, self._size = [], 0
+        return pa.Table.from_arrays(arrays, schema=DOCUMENTS)
+
+
+def _array(column: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """What `pa.array` makes, which is slower by far and imports all of pandas before it makes its first array."""
+    if kind == pa.int64():
+        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(array("q", column))])
+    builder = pa.lib.StringBuilder()
+    builder.append_values(column)
+    return builder.finish()

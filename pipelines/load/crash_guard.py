@@ -13,9 +13,10 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from receiver import rawstore
@@ -39,10 +40,12 @@ class _Suspect(NamedTuple):
 
 
 class Note:
-    """Notes whose bodies are being read. `folder` is that of the warehouse; hold its lock."""
+    """Notes whose bodies are being read, in whatever thread. `folder` is that of the warehouse; hold its lock."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _NOTE
+        self._being_read = dict[Path, None]()
+        self._lock = Lock()
 
     def __enter__(self) -> "Note":
         self._file = self._path.open("w")
@@ -54,13 +57,22 @@ class Note:
 
     def begin(self, path: Path) -> None:
         """The bodies in this file are read from now on."""
-        self._file.write(f"{json.dumps(str(path))}\n")
-        self._file.flush()
+        with self._lock:
+            self._being_read[path] = None
+            self._write([path])
 
-    def end(self) -> None:
-        """The bodies in all files that were noted are read."""
-        self._file.seek(0)
-        self._file.truncate()
+    def end(self, paths: Iterable[Path]) -> None:
+        """The bodies in these files are read."""
+        with self._lock:
+            for path in paths:
+                self._being_read.pop(path, None)
+            self._file.seek(0)
+            self._file.truncate()
+            self._write(self._being_read)
+
+    def _write(self, paths: Iterable[Path]) -> None:
+        self._file.writelines(f"{json.dumps(str(path))}\n" for path in paths)
+        self._file.flush()
 
 
 def is_left(folder: Path) -> bool:
@@ -129,7 +141,7 @@ def _is_deadly(suspects: list[_Suspect]) -> bool:
         wanted.setdefault(suspect.path, []).append(suspect.delivery_id)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "pipelines.load.crash_guard"],
+            [sys.executable, "-P", "-m", "pipelines.operate.try_reading"],
             input=json.dumps(wanted).encode(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -139,27 +151,6 @@ def _is_deadly(suspects: list[_Suspect]) -> bool:
     except subprocess.TimeoutExpired:
         return True
     return done.returncode < 0
-
-
-def _read_all(wanted: dict[str, list[str]]) -> None:
-    """Do with these deliveries whatever any command does with bodies."""
-    from pipelines.load import flatten  # noqa: PLC0415 - only where bodies are read
-    from pipelines.load.batches import lines_of  # noqa: PLC0415
-    from pipelines.load.parse import Visit, read_body  # noqa: PLC0415
-    from pipelines.privacy.identity import DEFAULT_REGION  # noqa: PLC0415
-    from pipelines.privacy.marks import concerned  # noqa: PLC0415
-
-    deliveries = []
-    for path, ids in wanted.items():
-        chosen = set(ids)
-        for found in rawstore.read_segment(Path(path)):
-            if isinstance(found, rawstore.Landed) and found.delivery.delivery_id in chosen:
-                deliveries.append((rawstore.identity(Path(path)), found.line, found.delivery))
-    for _, _, delivery in deliveries:
-        visit = read_body(delivery)
-        if isinstance(visit, Visit):
-            list(concerned(delivery.source, visit.body, DEFAULT_REGION))
-    flatten.try_out(lines_of(deliveries))
 
 
 # ---------------------------------------------------------------- going on
@@ -191,11 +182,11 @@ def _in_a_child(work: Callable[[], int]) -> int:
     if child:
         return _wait(child)
     _die_with(parent)
-    _leave_no_core()
+    leave_no_core()
     raise SystemExit(work())
 
 
-def _leave_no_core() -> None:
+def leave_no_core() -> None:
     """A core would hold what Kobra sent."""
     with suppress(OSError, ValueError):  # a sandbox may forbid to say so, and has said so itself
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -224,8 +215,3 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    _leave_no_core()
-    _read_all(json.load(sys.stdin))

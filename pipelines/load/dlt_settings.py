@@ -12,7 +12,7 @@ from dlt.common.runtime.run_context import RunContext, switched_run_context
 _SETTINGS: dict[str, Any] = {
     "restore_from_destination": False,  # there is no state beyond the warehouse itself
     "runtime": {"dlthub_telemetry": False, "log_level": "ERROR"},
-    "normalize": {"model_normalizer": {"add_dlt_load_id": False}},
+    "normalize": {"parquet_normalizer": {"add_dlt_load_id": True}},
     "load": {"delete_completed_jobs": True},
     "providers": {"enable_airflow_secrets": False},
 }

@@ -1,13 +1,18 @@
 """Which segments wait to be loaded: a look at the folders, without a database."""
 
 import json
+import logging
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from time import time, time_ns
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pipelines.load import crash_guard
+from pipelines.stamps import stamps
+from pipelines.warehouse.home import Home
 from receiver import rawstore
+
+log = logging.getLogger(__name__)
 
 # A folder that changed this recently may change again without its time of change showing it.
 _UNSURE_NS = 3_000_000_000
@@ -26,6 +31,25 @@ class Seen(NamedTuple):
 
     partitions: dict[str, Partition]
     closed: dict[str, Path]  # by identity
+
+    def holder(self, segment: str) -> Path | None:
+        """The file that holds a segment, which may have been put together with others since; None when it is gone."""
+        if segment in self.closed:
+            return self.closed[segment]
+        compacted = filter(rawstore.is_compacted, self.closed.values())
+        return next((path for path in compacted if segment in {part.name for part in rawstore.parts_of(path)}), None)
+
+
+def tidy(home: Home) -> None:
+    """Finish what processes left that died: deliveries of which one died, half-open segments, copies of segments.
+    Hold the lock."""
+    crash_guard.examine(home.warehouse)
+    for segment, torn in rawstore.recover(home.raw):
+        if torn:
+            log.warning("segment %s: %d bytes behind its last whole record set aside", segment, torn)
+    for copy, aside, saved in rawstore.settle(home.raw):
+        log.warning("%s differs from another file of its segment: set aside as %s, %d record(s) of it saved",
+                    copy, aside.name, saved)  # fmt: skip
 
 
 def look(raw: Path) -> Seen:
@@ -74,19 +98,6 @@ class Ledger:
             and {folder.name for folder in folders} == partitions.keys()
             and all(_is_settled(folder, partitions[folder.name]) for folder in folders)
         )
-
-
-def stamps(paths: Iterable[Path]) -> list[Any]:
-    """What changes for a file when somebody touches it; None for one that is not there."""
-    return [_stamp(path) for path in paths]
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 def _is_settled(folder: Path, noted: Partition) -> bool:

@@ -1,17 +1,16 @@
-"""The dlt source: one resource per table of schema `kobra`, fed with Arrow from a page."""
+"""The dlt source: a resource for each landed table, which appends Arrow tables to any destination."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination.client import SqlModel
+import pyarrow as pa
 from dlt.extract import DltResource
 
-from pipelines.contract import TABLES, Table, Type
-from pipelines.load.batches import Taken
-from pipelines.load.flatten import WRITTEN, query
+from pipelines.contract import LANDED, Table, Type
+from pipelines.load.batches import Chunk, Taken
+from pipelines.load.flatten import Flatten, Rows
 
 _TYPES: dict[Type, dict[str, Any]] = {
     Type.TEXT: {"data_type": "text"},
@@ -29,33 +28,43 @@ _TYPES: dict[Type, dict[str, Any]] = {
 
 
 @dlt.source(name="kobra", max_table_nesting=0)
-def kobra(segments: Sequence[Taken], loaded_at: datetime, folder: Path) -> Iterator[DltResource]:
-    """The page that is attached to the destination's connection, read from these segments.
+def kobra(chunks: Iterable[Chunk], flatten: Flatten, loaded_at: datetime) -> Iterator[DltResource]:
+    """The deliveries of one load. dlt adds to every row the id of the load: a row counts once dlt has noted in
+    `_dlt_loads` that this load completed."""
 
-    dlt is handed SQL models, written to `folder`: the rows go from the page's views into the tables inside
-    DuckDB, without a way through Python or Parquet. The segments are the cursor. As plain rows they get dlt's
-    `_dlt_load_id`: a segment counts as taken when dlt has noted in `_dlt_loads` that this load completed.
-    """
-    taken = [{**segment._asdict(), "loaded_at": loaded_at} for segment in segments]
-    yield _resource(TABLES["segments"], taken or [dlt.mark.materialize_table_schema()])
-    for name in WRITTEN:
-        yield _resource(TABLES[name], _model(TABLES[name], folder))
+    def rows() -> Iterator[Rows]:
+        for chunk in chunks:
+            yield {**flatten(chunk.documents), "segments": _segments(chunk.taken, loaded_at)}
 
-
-def _model(table: Table, folder: Path) -> Iterator[Any]:
-    path = folder / f"{table.name}.model"
-    path.write_text(str(SqlModel(query(table), "duckdb")))
-    yield dlt.mark.with_file_import(str(path), "model")
+    read = dlt.resource(rows, name="chunks", selected=False)
+    for table in LANDED.values():
+        yield read | _table(table)
 
 
-def _resource(table: Table, rows: Iterable[Any]) -> DltResource:
-    return dlt.resource(
-        rows,
+def _table(table: Table) -> Any:
+    @dlt.transformer(
         name=table.name,
-        columns={
-            column.name: {"name": column.name, "nullable": True, **_TYPES[column.type]}
-            for column in table.columns
-            if not column.name.startswith("_dlt")
-        },
+        columns={column.name: {"nullable": True, **_TYPES[column.type]} for column in table.columns},
         write_disposition="append",
     )
+    def rows_of(rows: Rows) -> pa.Table:
+        return rows[table.name]
+
+    return rows_of
+
+
+def _segments(taken: Iterable[Taken], loaded_at: datetime) -> pa.Table:
+    rows = [{**segment._asdict(), "loaded_at": loaded_at} for segment in taken]
+    return pa.Table.from_pylist(rows, _SEGMENTS)
+
+
+_SEGMENTS = pa.schema(
+    [
+        ("segment", pa.string()),
+        ("received_date", pa.date32()),
+        ("lines", pa.int64()),
+        ("bytes", pa.int64()),
+        ("damaged", pa.int64()),
+        ("loaded_at", pa.timestamp("us", "UTC")),
+    ]
+)

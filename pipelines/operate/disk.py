@@ -4,7 +4,7 @@ import os
 from typing import NamedTuple
 
 from pipelines.settings import Settings
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 
 
@@ -30,13 +30,13 @@ class Disk(NamedTuple):
         return self.free < self.floor + self.copy
 
 
-def look(warehouse: Warehouse, settings: Settings) -> Disk:
+def look(home: Home, settings: Settings) -> Disk:
     """The disk on which the raw store is or would be."""
-    place = next(path for path in (warehouse.raw, *warehouse.raw.absolute().parents) if path.is_dir())
+    place = next(path for path in (home.raw, *home.raw.absolute().parents) if path.is_dir())
     seen = os.statvfs(place)
     return Disk(
         seen.f_bavail * seen.f_frsize,
         rawstore.free_floor(place, settings.min_free_bytes),
-        warehouse.working.stat().st_size if warehouse.working.exists() else 0,
+        home.working.stat().st_size if home.working.exists() else 0,
         seen.f_favail if seen.f_files else None,  # some file systems do not count them
     )

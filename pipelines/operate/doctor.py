@@ -18,9 +18,10 @@ from typing import NamedTuple
 from pipelines import terminal
 from pipelines.errors import FaultError, UsageError
 from pipelines.operate import disk, verify
+from pipelines.publish.publish import wals
 from pipelines.settings import Settings
 from pipelines.warehouse import damage
-from pipelines.warehouse.warehouse import LEFTOVERS, Warehouse
+from pipelines.warehouse.home import TEMPORARY, Home
 from receiver import rawstore
 
 LOCK_FILE = Path(__file__).parents[2] / "requirements.lock"
@@ -50,25 +51,24 @@ class Finding(NamedTuple):
         return f"{'ok' if self.is_well else 'WRONG':6}{self.check:14}{self.told}"
 
 
-def examine(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
+def examine(home: Home, settings: Settings) -> Iterator[Finding]:
     """Every check, in the order in which a person would mend things."""
-    home = warehouse.home
     yield from _configuration()
-    place = _home(home)
+    place = _home(home.path)
     yield place
-    if home.is_dir():
-        yield from _owner(home)
-        yield from _permissions(home)
+    if home.path.is_dir():
+        yield from _owner(home.path)
+        yield from _permissions(home.path)
     if place.is_well:
-        yield from _mappings(home / "mappings")
-        yield from _inputs(home / "inputs")
-    yield from _clock(home)
-    yield from _disk(warehouse, settings)
-    yield from _file_system(home)
+        yield from _mappings(home.mappings)
+        yield from _inputs(home.inputs)
+    yield from _clock(home.path)
+    yield from _disk(home, settings)
+    yield from _file_system(home.path)
     yield from _versions(LOCK_FILE)
-    yield from _raw_store(warehouse)
-    yield from _files(warehouse)
-    yield from _leftovers(warehouse)
+    yield from _raw_store(home)
+    yield from _files(home)
+    yield from _leftovers(home)
 
 
 def _well(check: str, told: str) -> Finding:
@@ -144,11 +144,9 @@ def _inputs(folder: Path) -> Iterator[Finding]:
     import duckdb  # noqa: PLC0415
 
     from pipelines.build import inputs  # noqa: PLC0415
-    from pipelines.load import flatten  # noqa: PLC0415
 
     for name, path in inputs.files(folder).items():
         with duckdb.connect() as connection:
-            flatten.make_tables(connection)
             try:
                 inputs.write(connection, folder, only=name)
             except FaultError as why:
@@ -221,12 +219,12 @@ def _some(paths: list[Path]) -> str:
     return f"{named}{more} {'is' if len(paths) == 1 else 'are'}"
 
 
-def _raw_store(warehouse: Warehouse) -> Iterator[Finding]:
-    told = list(verify.namesakes(warehouse.raw))
+def _raw_store(home: Home) -> Iterator[Finding]:
+    told = list(verify.namesakes(home.raw))
     for sentence in told:
         yield _wrong("raw store", sentence)
     try:
-        gone = warehouse.missing()
+        gone = verify.missing(home)
     except (FaultError, UsageError):
         return  # told by what looks at the published file
     for each in gone:
@@ -234,17 +232,15 @@ def _raw_store(warehouse: Warehouse) -> Iterator[Finding]:
             "raw store", f"loaded, and gone: {each}; put them back from a backup, before anything is rebuilt"
         )
     if not told and not gone:
-        yield _well(
-            "raw store", f"{len(rawstore.closed(warehouse.raw)):,} closed segments; all that was loaded is there"
-        )
+        yield _well("raw store", f"{len(rawstore.closed(home.raw)):,} closed segments; all that was loaded is there")
 
 
-def _files(warehouse: Warehouse) -> Iterator[Finding]:
+def _files(home: Home) -> Iterator[Finding]:
     """Every block of the two database files, and who holds the published one."""
-    for name, path in (("working", warehouse.working), ("published", warehouse.published)):
+    for name, path in (("working", home.working), ("published", home.published)):
         if not path.exists():
             yield _well(name, "not there yet")
-        elif name == "working" and _is_running(warehouse):
+        elif name == "working" and _is_running(home):
             yield _well(name, "in use by a run")
         else:
             try:
@@ -253,9 +249,9 @@ def _files(warehouse: Warehouse) -> Iterator[Finding]:
                 yield _wrong(name, str(why))
             else:
                 yield _well(name, f"{path.stat().st_size >> 20:,} MiB, every block sound")
-    for wal in warehouse.wals():
+    for wal in wals(home):
         yield _wrong("published", f"{wal} is of a program that opened it to write and died: kobra run removes it")
-    for holder in _holders(warehouse.published):
+    for holder in _holders(home.published):
         if holder.writes:
             yield _wrong("published", f"{holder} has it open to write: readers are locked out; close it there")
         else:
@@ -291,29 +287,29 @@ def _holders(path: Path) -> Iterator[_Holder]:
             continue
 
 
-def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
+def _leftovers(home: Home) -> Iterator[Finding]:
     """What was left behind by something that was cut short. While a run is under way, its files are no leftovers."""
     found = False
-    if aside := rawstore.set_aside_in(warehouse.raw):
+    if aside := rawstore.set_aside_in(home.raw):
         found = True
         yield _wrong(
             "leftovers",
             f"{_some(aside)} copies that differ from their segments, whose records count: look, then delete",
         )
-    torn = sorted(warehouse.raw.glob(f"*/*{rawstore.TORN}"))
+    torn = sorted(home.raw.glob(f"*/*{rawstore.TORN}"))
     if torn:
         found = True
         yield _wrong(
             "leftovers",
             f"{_some(torn)} what a killed receiver had not finished and not acknowledged: look, then delete",
         )
-    if not _is_running(warehouse):
-        left = sorted(path for pattern in LEFTOVERS for path in warehouse.folder.glob(pattern))
-        left += sorted(path for ending in rawstore.HALF_WRITTEN for path in warehouse.raw.glob(f"*/*{ending}"))
+    if not _is_running(home):
+        left = sorted(path for pattern in TEMPORARY for path in home.warehouse.glob(pattern))
+        left += sorted(path for ending in rawstore.HALF_WRITTEN for path in home.raw.glob(f"*/*{ending}"))
         if left:
             found = True
             yield _wrong("leftovers", f"{_some(left)} of a run that was cut short: kobra run makes that good")
-        orphans = [path for path in rawstore.opened(warehouse.raw) if rawstore.is_orphan(path)]
+        orphans = [path for path in rawstore.opened(home.raw) if rawstore.is_orphan(path)]
         if orphans:
             found = True
             yield _wrong("leftovers", f"{_some(orphans)} of a receiver that is gone: kobra run takes its visits in")
@@ -321,9 +317,9 @@ def _leftovers(warehouse: Warehouse) -> Iterator[Finding]:
         yield _well("leftovers", "none")
 
 
-def _is_running(warehouse: Warehouse) -> bool:
+def _is_running(home: Home) -> bool:
     try:
-        fd = os.open(warehouse.folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(home.warehouse / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -355,8 +351,8 @@ def _clock(home: Path) -> Iterator[Finding]:
         yield _well("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _disk(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
-    seen = disk.look(warehouse, settings)
+def _disk(home: Home, settings: Settings) -> Iterator[Finding]:
+    seen = disk.look(home, settings)
     told = f"{seen.free >> 20:,} MiB free"
     if seen.is_full:
         yield _wrong("disk", f"{told}, and below {seen.floor >> 20:,} MiB visits are refused: make room")
@@ -404,11 +400,8 @@ def _versions(lock: Path) -> Iterator[Finding]:
     """Against the versions that this was tested with."""
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever got this far without pip
         yield _wrong("versions", f"Python {sys.version.split()[0]}: take 3.11 or newer")
-    if not lock.exists():
-        yield _wrong("versions", f"{lock} is gone, and with it what to compare with: install kobra-visits anew")
-        return
-    pinned: dict[str, set[str]] = {}  # several where Pythons differ
-    for name, pin in re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(), re.M):
+    pinned: dict[str, set[str]] = {}  # several where Pythons differ; none where a wheel was installed
+    for name, pin in re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text() if lock.exists() else "", re.M):
         pinned.setdefault(name, set()).add(pin)
     have = {name: _installed(name) for name in pinned}
     other = [

@@ -15,7 +15,7 @@ from pipelines.publish.published import NothingPublishedError, attached
 from pipelines.settings import Settings
 from pipelines.terminal import shown
 from pipelines.warehouse.damage import DamagedError, HeldError
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ class Status(NamedTuple):
         return "\n".join([*told, *(f"! {fault}" for fault in self.faults)])
 
 
-def look(warehouse: Warehouse, settings: Settings | None = None) -> Status:
+def look(home: Home, settings: Settings | None = None) -> Status:
     """How the receiver, the store and the published file stand. Opens neither lock nor working file."""
-    settings = settings or Settings(warehouse.home)
+    settings = settings or Settings(home.path)
     now = datetime.now(UTC)
-    closed, being_written = rawstore.closed(warehouse.raw), rawstore.opened(warehouse.raw)
-    room = disk.look(warehouse, settings)
-    figures = _receiver(settings.receiver_url) | _store(warehouse, room, closed, being_written)
+    closed, being_written = rawstore.closed(home.raw), rawstore.opened(home.raw)
+    room = disk.look(home, settings)
+    figures = _receiver(settings.receiver_url) | _store(home, room, closed, being_written)
     try:
-        with attached(warehouse.published) as connection:
-            known = verify.loaded(connection, "w.")
+        with attached(home.published) as connection:
+            known = verify.published(connection)
             taken = {each.key for each in known}
-            gone = verify.missing(warehouse.home, known)
+            gone = verify.gone(home, known)
             figures |= {"segments_gone": sum(len(each.segments) for each in gone), "gone": list(map(str, gone))}
             waiting = [path for path in closed.values() if not rawstore.is_among(path, taken)] + being_written
             until = min(filter(None, map(rawstore.began, waiting)), default=now)
@@ -82,19 +82,19 @@ def _receiver(url: str | None) -> dict[str, Any]:
     return {"receiver": found.state, "receiver_url": url, "receiver_fault": found.detail}
 
 
-def _store(warehouse: Warehouse, room: Disk, closed: dict[str, Path], being_written: list[Path]) -> dict[str, Any]:
+def _store(home: Home, room: Disk, closed: dict[str, Path], being_written: list[Path]) -> dict[str, Any]:
     return {
         "segments_closed": len(closed),
         "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
-        "torn_files": len(list(warehouse.raw.glob(f"*/*{rawstore.TORN}"))),
-        "published_at": _changed(warehouse.published),
+        "torn_files": len(list(home.raw.glob(f"*/*{rawstore.TORN}"))),
+        "published_at": _changed(home.published),
         "free_bytes": room.free,
         "free_floor_bytes": room.floor,
         "publish_bytes": room.copy,
-        "set_aside_files": len(rawstore.set_aside_in(warehouse.raw)),
-        "last_run_fault": warehouse.last_fault(),
-        "erasure_unfinished": (warehouse.home / "erasure" / "unfinished").exists(),
+        "set_aside_files": len(rawstore.set_aside_in(home.raw)),
+        "last_run_fault": home.last_fault.read_text() if home.last_fault.exists() else None,
+        "erasure_unfinished": (home.erasure / "unfinished").exists(),
     }
 
 
@@ -333,9 +333,9 @@ def _changed(path: Path) -> str | None:
 # ---------------------------------------------------------------- rejects
 
 
-def rejects(warehouse: Warehouse) -> list[dict[str, Any]]:
+def rejects(home: Home) -> list[dict[str, Any]]:
     """The rejected deliveries as of the last publish. Raises NothingPublishedError."""
-    with attached(warehouse.published) as connection:
+    with attached(home.published) as connection:
         found = connection.execute("""
             select received_at::varchar as received_at, source, reason, detail, delivery_id, segment, line
             from w.kobra.rejects order by delivery_id

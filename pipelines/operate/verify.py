@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.privacy import retention
+from pipelines.publish.published import attached
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -40,26 +42,35 @@ class Missing(NamedTuple):
 _SHOWN = 3
 
 
-def loaded(connection: "DuckDBPyConnection", catalog: str = "") -> list[Segment]:
-    """The segments that a database file says were loaded."""
-    found = connection.execute(f"select segment, received_date, lines from {catalog}kobra.segments order by all")
+def published(connection: "DuckDBPyConnection") -> list[Segment]:
+    """The segments that the published file, attached as `w`, says were loaded."""
+    found = connection.execute("select segment, received_date, lines from w.kobra.segments order by all")
     return [Segment(*row) for row in found.fetchall()]
 
 
-def missing(home: Path, segments: Iterable[Segment], *, with_removed: bool = False) -> list[Missing]:
-    """Which of these segments are gone from the raw store, by day.
+def missing(home: Home, *, with_removed: bool = False) -> list[Missing]:
+    """What the published file holds and the raw store does not any more, by day. Raises DamagedError, HeldError.
 
     Days that `kobra retain` removed are expected to be gone: they count only `with_removed`.
     """
-    there = set(_there(home / "raw"))
+    path = home.published if home.published.exists() else home.published_before
+    if not path.exists():
+        return []
+    with attached(path) as connection:
+        return gone(home, published(connection), with_removed=with_removed)
+
+
+def gone(home: Home, segments: Iterable[Segment], *, with_removed: bool = False) -> list[Missing]:
+    """Which of these segments are gone from the raw store, by day."""
+    there = set(_there(home.raw))
     expected = set() if with_removed else retention.removed_days(home)
-    gone: dict[date, list[Segment]] = {}
+    by_day: dict[date, list[Segment]] = {}
     for segment in segments:
         if segment.key not in there and segment.received_date not in expected:
-            gone.setdefault(segment.received_date, []).append(segment)
+            by_day.setdefault(segment.received_date, []).append(segment)
     return [
         Missing(day, [each.label for each in of_day], sum(each.lines for each in of_day))
-        for day, of_day in sorted(gone.items())
+        for day, of_day in sorted(by_day.items())
     ]
 
 

@@ -17,35 +17,25 @@ own free blocks, the customer's files in inputs/ and mappings/.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.build import build as marts
 from pipelines.build import inputs
-from pipelines.errors import FaultError, UsageError
-from pipelines.load import crash_guard, rules
+from pipelines.load import crash_guard, segments
 from pipelines.load.parse import Reject, read_body
-from pipelines.privacy import retention, sweep
+from pipelines.privacy import sweep
 from pipelines.privacy.marks import ANY_SOURCE, Identifier, Marks, account, emails, phones
-from pipelines.privacy.retention import Policy
 from pipelines.privacy.sweep import Erasure, Found, Swept
 from pipelines.privacy.texts import forms
 from pipelines.publish import export
-from pipelines.warehouse.warehouse import Loaded, Warehouse
+from pipelines.warehouse import database
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 from receiver.rawstore import Damage, Delivery
 
 log = logging.getLogger(__name__)
-
-
-class UnfinishedErasureError(FaultError):
-    """The raw store is done, the warehouse is not."""
-
-
-class ContradictionError(UsageError):
-    """A policy that makes no sense."""
 
 
 class Persons(NamedTuple):
@@ -136,49 +126,42 @@ class Forgot(NamedTuple):
         )
 
 
-class Retained(NamedTuple):
-    """What a policy removed."""
-
-    partitions: list[str]
-    policy: Policy
-
-
 # ---------------------------------------------------------------- searching
 
 
-def search(warehouse: Warehouse, persons: Persons) -> Search:
+def search(home: Home, persons: Persons) -> Search:
     """Look for persons everywhere and change nothing but what every run does with what others left. Hold the lock."""
-    warehouse.tidy()
-    erasure = Erasure(warehouse.home)
+    segments.tidy(home)
+    erasure = Erasure(home)
     marks = erasure.marks.imagined(_identifiers(erasure.marks, persons))
-    raw = warehouse.raw
+    raw = home.raw
     found = Search(
         segments=len(rawstore.closed(raw)) + len(rawstore.opened(raw)),
         asides=len(rawstore.set_aside_in(raw)),
         torn=len(list(raw.glob(f"*/*{rawstore.TORN}"))),
-        exports=[each.path.name for each in export.earlier(warehouse.published, warehouse.home / "exports")],
-        unread=len(crash_guard.quarantined(warehouse.folder)),
+        exports=[each.path.name for each in export.earlier(home.published, home.exports)],
+        unread=len(crash_guard.quarantined(home.warehouse)),
     )
     visits = sweep.Visits()
-    if warehouse.working.exists():
-        with warehouse.open() as connection:
+    if home.working.exists():
+        with database.working(home) as connection:
             visits = sweep.loaded_visits(connection, marks)
             marks.add(Identifier("visit", *visit) for visit in visits)
             found.tables = len(sweep.tables(connection))
             found.diverted = sweep.diverted(connection)
     found.raw = erasure.find(sweep.closed_files(raw), marks)
-    if warehouse.working.exists():
-        with warehouse.open() as connection:
+    if home.working.exists():
+        with database.working(home) as connection:
             found.rows = sweep.rows_of(connection, visits | found.raw.visits)
     found.being_written = erasure.find(rawstore.opened(raw), marks).deliveries
     mentions = _Mentions(marks, persons)
-    with crash_guard.Note(warehouse.folder) as note:
+    with crash_guard.Note(home.warehouse) as note:
         for path in sweep.closed_files(raw):
             note.begin(path)
             mentions.look_into(path)
-            note.end()
+            note.end([path])
     found.mentioned, found.damaged = mentions.found, mentions.damaged
-    found.input_rows = _input_rows(warehouse.home / "inputs", persons)
+    found.input_rows = _input_rows(home.inputs, persons)
     return found
 
 
@@ -246,8 +229,6 @@ def _input_rows(folder: Path, persons: Persons) -> dict[str, int]:
     if not persons.accounts or not folder.is_dir():
         return {}
     with duckdb.connect() as connection:
-        connection.execute("create schema kobra")
-        connection.execute(rules.macros("kobra"))
         inputs.write(connection, folder)
         counts = {
             path.name: sum(
@@ -266,40 +247,22 @@ def _input_rows(folder: Path, persons: Persons) -> dict[str, int]:
 # ---------------------------------------------------------------- erasing
 
 
-def forget(
-    warehouse: Warehouse,
-    persons: Persons,
-    progress: Callable[[Loaded], None] = lambda _: None,
-    *,
-    rejects: bool = False,
-) -> Forgot:
-    """Erase persons everywhere, publish without them, and let nothing of them in again. Hold the lock.
+def erase(home: Home, persons: Persons, *, rejects: bool = False) -> Forgot:
+    """Erase persons from the raw store and the rows of the working file, and let nothing of them in again: what is
+    left to do is a run. Hold the lock.
 
     `rejects`: erase also what nobody can read and has the bare id of an account in it.
-
-    May be run again at any time, and does what is left to do. Raises UnfinishedErasureError when the marts cannot be
-    built: then the raw store is done, and the next run that comes to its end does the rest.
     """
-    warehouse.tidy()
-    erasure = Erasure(warehouse.home)
+    segments.tidy(home)
+    erasure = Erasure(home)
     erasure.begin()
     erasure.marks.add(_identifiers(erasure.marks, persons))
-    swept, exports = Swept(), 0
-    mentioned = _erase_mentions(sweep.closed_files(warehouse.raw), erasure.marks, persons) if rejects else 0
-    if warehouse.working.exists() or rawstore.partitions(warehouse.raw):
-        with warehouse.open() as connection:
-            swept = erasure.erase(connection)
-        exports = len(export.earlier(warehouse.published, warehouse.home / "exports"))
-        try:
-            marts.run(warehouse, progress)
-        except FaultError as why:
-            raise UnfinishedErasureError(
-                f"{why}\nThe raw store holds nothing of them any more; what is published still does. Mend this, and "
-                "the next kobra run finishes the erasure."
-            ) from why
-    else:
-        erasure.end()
-    return Forgot(swept, exports, mentioned)
+    mentioned = _erase_mentions(sweep.closed_files(home.raw), erasure.marks, persons) if rejects else 0
+    if not (home.working.exists() or rawstore.partitions(home.raw)):
+        return Forgot(Swept(), 0, mentioned)
+    with database.working(home) as connection:
+        swept = erasure.erase(connection)
+    return Forgot(swept, len(export.earlier(home.published, home.exports)), mentioned)
 
 
 def _erase_mentions(paths: Iterable[Path], marks: Marks, persons: Persons) -> int:
@@ -311,32 +274,3 @@ def _erase_mentions(paths: Iterable[Path], marks: Marks, persons: Persons) -> in
         if mentions.found:
             erased += rawstore.erase_records(path, mentions.record_goes, mentions.damage_goes)
     return erased
-
-
-def retain(warehouse: Warehouse, told: Policy, progress: Callable[[Loaded], None] = lambda _: None) -> Retained:
-    """Keep no more than the policy says, and remember it: what it does not say stays as it was told before. Hold the
-    lock.
-
-    Raises ContradictionError, ClockError. Partitions go last, when everything in them is loaded and published.
-    """
-    if warehouse.working.exists():
-        with warehouse.open() as connection:
-            retention.check_clock(connection)
-    before = retention.read(warehouse.home)
-    policy = Policy(told.raw_days or before.raw_days, told.pii_days or before.pii_days)
-    if policy.raw_days and policy.pii_days and policy.pii_days > policy.raw_days:
-        raise ContradictionError(
-            f"personal data kept for {policy.pii_days} days would outlive the raw records, kept for "
-            f"{policy.raw_days}, of which alone it can be checked and made again: give --pii-days of at most "
-            "--raw-days, or --raw-days of at least that"
-        )
-    retention.write(warehouse.home, policy)
-    if not warehouse.working.exists() and not rawstore.partitions(warehouse.raw):
-        return Retained([], policy)
-    Erasure(warehouse.home).begin_rewrite()
-    marts.run(warehouse, progress)
-    if told.raw_days is None:
-        return Retained([], policy)
-    with warehouse.open() as connection:
-        since = retention.limit(told.raw_days, retention.reckoned_from(connection))
-    return Retained(retention.remove_partitions(warehouse.home, since, warehouse.taken()), policy)

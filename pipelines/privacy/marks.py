@@ -17,10 +17,11 @@ from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 
+from pipelines import identity
 from pipelines.contract import EMAILS, PHONES
 from pipelines.errors import FaultError
 from pipelines.load.parse import Visit, read_body
-from pipelines.privacy import identity, texts
+from pipelines.privacy import texts
 from receiver import rawstore
 from receiver.rawstore import Delivery
 

@@ -1,12 +1,12 @@
 """For how long: raw partitions by the day they came, personal data in the tables by the visit's last version.
 
-What is blanked of a visit whose last version came in before the limit: `client_name`, `comment` and `extra` of
-kobra.visits; `value`, `normalised` and `extra` of its phones and e-mails; and `value` and `value_text` of those
-answers that no figure is made of: text by its role (the contact's name), free text without a role (types 1, 2 and
-unknown ones), and whatever does not read as the type that its role, or without one its question, has. `parse_ok`
-stays. The marts and wide tables follow; of the marts' figures only `questions.answered` falls. What stays: ids,
-agents, labels, choices, times, amounts and coordinates, on which the others rest. A role that a mapping gives to a
-question later finds no text in visits that are blanked.
+What is blanked of a visit whose last version came in before the limit, in all its versions: `client_name`, `comment`
+and `extra` of visits; `extra` of questions and answers; all forms of phones and e-mails, and their `extra`; and
+`value` and `value_text` of those answers that no figure is made of: text by its role (the contact's name), free text
+without a role (types 1, 2 and unknown ones), and whatever does not read as the type that its role, or without one
+its question, has. `parse_ok` stays. The marts and wide tables follow; of the marts' figures only `questions.answered`
+falls. What stays: ids, agents, labels, choices, times, amounts and coordinates, on which the others rest. A role that
+a mapping gives to a question later finds no text in visits that are blanked.
 """
 
 import json
@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.contract import ANSWER_TYPES, EMAILS, PHONES
 from pipelines.errors import FaultError, UsageError
-from pipelines.warehouse import state as meta
-from pipelines.warehouse import transaction
+from pipelines.warehouse import state, transaction
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _CHOSEN = ", ".join(f"'{kind}'" for kind, name in ANSWER_TYPES.items() if name not in ("text", "text-area"))
-_CONTACTS = " or ".join(f"{column} is not null" for column in ("value", "normalised", "extra"))
-
-# Of those that were too old already, only what the last build touched may hold anything again.
+# Of those that were too old already, only what changed since the last build may hold anything again.
 _AGED = """
 create or replace temp table aged as
     with too_old as (
@@ -36,18 +34,26 @@ create or replace temp table aged as
     )
     select source, visit_id from too_old
     where last_version_at >= coalesce((select until from meta.blanked), '-infinity')
-        or (source, visit_id) in (select source, visit_id from staging.touched_visits)
+        or (source, visit_id) in (select source, visit_id from staging.int_changed_visits)
 """
 _NOTED = "delete from meta.blanked; insert into meta.blanked from temp.until;"
+# What is blanked whatever it says, by landed table.
+_COLUMNS = {
+    "visits": ("client_name", "comment", "extra"),
+    "questions": ("extra",),
+    "answers": ("extra",),
+    PHONES: ("value", "normalised", "e164", "extra"),
+    EMAILS: ("value", "normalised", "extra"),
+}
 # `role` and `value_type` come from the mapping, as the last build read it.
-_FOUND = f"""
+_FREE_TEXT = f"""
 create or replace temp table free_text as
-    select a.source, a.visit_id, a.question_pos, a.answer_pos
-    from kobra.answers as a
-    join kobra.questions as q using (source, visit_id, question_pos)
-    join kobra.visits as v using (source, visit_id)
+    select a.source, a.visit_id, a.delivery_id, a.item, a.question_pos, a.answer_pos
+    from landed.answers as a
     semi join temp.aged using (source, visit_id)
-    left join staging.question_forms as f
+    join landed.questions as q using (delivery_id, item, _dlt_load_id, question_pos)
+    join landed.visits as v using (delivery_id, item, _dlt_load_id)
+    left join staging.int_question_forms as f
         on f.source = a.source
         and f.product_id is not distinct from v.product_id
         and f.question_id is not distinct from q.question_id
@@ -64,28 +70,31 @@ create or replace temp table free_text as
         when 'time' then kobra.read_time(a.value) is null
         else coalesce(a.answer_type_id, '') not in ({_CHOSEN}) or not coalesce(a.parse_ok, false)
     end;
-
+"""
+_FOUND = f"""
+{_FREE_TEXT}
 create or replace temp table to_blank as
     select source, visit_id from temp.free_text
-    union
-    select source, visit_id from kobra.visits semi join temp.aged using (source, visit_id)
-    where client_name is not null or comment is not null or extra is not null
-    union
-    select source, visit_id from kobra.{PHONES} semi join temp.aged using (source, visit_id) where {_CONTACTS}
-    union
-    select source, visit_id from kobra.{EMAILS} semi join temp.aged using (source, visit_id) where {_CONTACTS};
+    {
+    " ".join(
+        f"union select source, visit_id from landed.{table} semi join temp.aged using (source, visit_id)"
+        f" where coalesce({', '.join(f'{column}::varchar' for column in columns)}) is not null"
+        for table, columns in _COLUMNS.items()
+    )
+};
 """
-
-_THEIRS = "(source, visit_id) in (select source, visit_id from temp.to_blank)"
 _BLANK = f"""
-update kobra.answers set value = null, value_text = null
-where (source, visit_id, question_pos, answer_pos) in (
-    select source, visit_id, question_pos, answer_pos from temp.free_text
+update landed.answers set value = null, value_text = null
+where (delivery_id, item, question_pos, answer_pos) in (
+    select (delivery_id, item, question_pos, answer_pos) from temp.free_text
 );
-update kobra.visits set client_name = null, comment = null, extra = null where {_THEIRS};
-update kobra.{PHONES} set value = null, normalised = null, e164 = null, extra = null where {_THEIRS};
-update kobra.{EMAILS} set value = null, normalised = null, extra = null where {_THEIRS};
-delete from meta.visits_built where {_THEIRS};
+{
+    " ".join(
+        f"update landed.{table} set {', '.join(f'{column} = null' for column in columns)}"
+        " where (source, visit_id) in (select (source, visit_id) from temp.to_blank);"
+        for table, columns in _COLUMNS.items()
+    )
+}
 {_NOTED}
 """
 
@@ -101,6 +110,10 @@ class ClockError(UsageError):
     """The clock is not to be trusted with what is old."""
 
 
+class ContradictionError(UsageError):
+    """A policy that makes no sense."""
+
+
 class Policy(NamedTuple):
     """Days to keep; None: for good."""
 
@@ -108,7 +121,14 @@ class Policy(NamedTuple):
     pii_days: int | None = None
 
 
-def read(home: Path) -> Policy:
+class Retained(NamedTuple):
+    """What a policy removed: the days whose partitions are gone."""
+
+    partitions: list[str]
+    policy: Policy
+
+
+def read(home: Home) -> Policy:
     """The policy that a home was told last."""
     path = _path(home)
     try:
@@ -120,21 +140,31 @@ def read(home: Path) -> Policy:
         raise PolicyError(f"{path} cannot be read: say the policy again with kobra retain") from why
 
 
-def write(home: Path, policy: Policy) -> None:
-    """Remember the policy: every later build keeps to it, also one of a warehouse made anew."""
-    rawstore.make_folder(_path(home).parent)
+def remember(home: Home, told: Policy) -> Policy:
+    """Remember the policy, completed by what was told before: every later build keeps to it, also one of a warehouse
+    made anew. Raises ContradictionError."""
+    before = read(home)
+    policy = Policy(told.raw_days or before.raw_days, told.pii_days or before.pii_days)
+    if policy.raw_days and policy.pii_days and policy.pii_days > policy.raw_days:
+        raise ContradictionError(
+            f"personal data kept for {policy.pii_days} days would outlive the raw records, kept for "
+            f"{policy.raw_days}, of which alone it can be checked and made again: give --pii-days of at most "
+            "--raw-days, or --raw-days of at least that"
+        )
+    rawstore.make_folder(home.erasure)
     rawstore.put(_path(home), json.dumps(policy._asdict()))
+    return policy
 
 
-def _path(home: Path) -> Path:
-    return home / "erasure" / "retention.json"
+def _path(home: Home) -> Path:
+    return home.erasure / "retention.json"
 
 
 def reckoned_from(connection: "DuckDBPyConnection") -> datetime:
     """The moment from which days are counted back: now, or the newest delivery where that is earlier. A clock that is
     ahead makes nothing old."""
     now = datetime.now(UTC)
-    newest = _newest(connection, "select max(received_at) from kobra.deliveries")
+    newest = _newest(connection, "select max(received_at) from landed.deliveries")
     return min(now, newest) if newest else now
 
 
@@ -142,8 +172,8 @@ def check_clock(connection: "DuckDBPyConnection") -> None:
     """Raise ClockError when the clock is more than a day ahead of the newest delivery and of the last run as well."""
     now = datetime.now(UTC)
     known = [
-        _newest(connection, "select max(received_at) from kobra.deliveries"),
-        _newest(connection, "select max(finished_at) from meta.runs") if meta.is_built(connection) else None,
+        _newest(connection, "select max(received_at) from landed.deliveries"),
+        _newest(connection, "select max(finished_at) from meta.runs") if state.is_built(connection) else None,
     ]
     latest = max(filter(None, known), default=now)
     if now - latest > _AHEAD:
@@ -183,15 +213,14 @@ def blank(connection: "DuckDBPyConnection") -> None:
     anew before it is published."""
     with transaction.whole(connection):
         connection.execute(_BLANK)
-        meta.outdate(connection)
-        meta.note_loaded(connection, "temp.to_blank")
+        state.note_changed(connection, "from temp.to_blank")
 
 
-def remove_partitions(home: Path, since: date, taken: Container[rawstore.Key]) -> list[str]:
+def remove_partitions(home: Home, since: date, taken: Container[rawstore.Key]) -> list[str]:
     """Remove the raw partitions of days before one, whole; those of which something is not loaded yet or still being
     written stay until it is. Answers with the days."""
     removed = list[str]()
-    for partition in rawstore.partitions(home / "raw"):
+    for partition in rawstore.partitions(home.raw):
         day = rawstore.received_date(partition / "any")
         if (
             day < since
@@ -204,7 +233,7 @@ def remove_partitions(home: Path, since: date, taken: Container[rawstore.Key]) -
     return removed
 
 
-def removed_days(home: Path) -> set[date]:
+def removed_days(home: Home) -> set[date]:
     """The days of the raw store that a policy removed: nobody misses them."""
     try:
         return set(map(date.fromisoformat, _removed(home).read_text().split()))
@@ -212,10 +241,11 @@ def removed_days(home: Path) -> set[date]:
         return set()
 
 
-def _note_removed(home: Path, day: date) -> None:
+def _note_removed(home: Home, day: date) -> None:
     days = removed_days(home) | {day}
+    rawstore.make_folder(home.erasure)
     rawstore.put(_removed(home), "".join(f"{each}\n" for each in sorted(days)))
 
 
-def _removed(home: Path) -> Path:
-    return home / "erasure" / "removed_days"
+def _removed(home: Home) -> Path:
+    return home.erasure / "removed_days"

@@ -14,17 +14,17 @@ import json
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import quoting
 from pipelines.build import mappings
-from pipelines.contract import EMAILS, PHONES, TABLES
+from pipelines.contract import EMAILS, LANDED, PHONES
 from pipelines.load import crash_guard
 from pipelines.privacy.marks import Identifier, Marks, account
-from pipelines.warehouse import state as meta
-from pipelines.warehouse import transaction
+from pipelines.warehouse import state, transaction
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 from receiver.rawstore import Delivery, Erased, Landed
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 Visits = set[tuple[str, str]]
 _VISIT_TABLES = [
-    name for name, table in TABLES.items() if {"source", "visit_id"} <= {column.name for column in table.columns}
+    name for name, table in LANDED.items() if {"source", "visit_id"} <= {column.name for column in table.columns}
 ]
 _ROWS_AT_ONCE = 50_000
 
@@ -59,25 +59,24 @@ class Swept(NamedTuple):
     leftovers: int = 0
 
 
-def marks_of(home: Path) -> Marks:
+def marks_of(home: Home) -> Marks:
     """The marks of a home, asked by its settings."""
-    return Marks(home, mappings.region_of(home / "mappings"), crash_guard.quarantined(home / "warehouse"))
+    return Marks(home.path, mappings.region_of(home.mappings), crash_guard.quarantined(home.warehouse))
 
 
-def files(home: Path) -> list[Path]:
+def files(home: Home) -> list[Path]:
     """The files that say whether there is something to do."""
-    names = ("key", "marks", "unfinished", "rewrite", "swept", "retention.json")
-    return [home / "erasure" / name for name in names]
+    return [home.erasure / name for name in ("key", "marks", "unfinished", "rewrite", "swept", "retention.json")]
 
 
 class Erasure:
     """What has to be done because of the marks of a home, and how far it is. Hold the lock of the warehouse."""
 
-    def __init__(self, home: Path) -> None:
-        folder = home / "erasure"
+    def __init__(self, home: Home) -> None:
+        folder = home.erasure
         self.marks = marks_of(home)
-        self._raw = home / "raw"
-        self._warehouse = home / "warehouse"
+        self._raw = home.raw
+        self._warehouse = home.warehouse
         self._unfinished, self._rewrite, self._swept = folder / "unfinished", folder / "rewrite", folder / "swept"
 
     # ------------------------------------------------------------ the raw store
@@ -107,7 +106,7 @@ class Erasure:
                         visits.add((theirs.source, theirs.visit_id))
             if deliveries > before:
                 with_some.append(path)
-            note.end()
+            note.end([path])
         fresh = {visit for visit in visits if not marks.has_visit(*visit)}
         return Found(with_some, visits, deliveries, without_visit), fresh
 
@@ -169,39 +168,30 @@ class Erasure:
     def _remove(self, connection: "DuckDBPyConnection", visits: Visits) -> None:
         """Remove the rows of visits and of erased deliveries, and let nothing hold that was built of them."""
         erased, segments = _erased(self._raw)
-        names = {name for schema, name in tables(connection) if schema == "kobra"}
+        there = _landed(connection)
         with transaction.whole(connection):
             for schema in diverted(connection):
                 connection.execute(f"drop schema {quoting.name(schema)} cascade")
             _list(connection, "gone", ("source", "visit_id"), visits)
             _list(connection, "erased", ("delivery_id",), [(each,) for each in erased])
-            for name in _visit_tables(connection):
-                connection.execute(f"delete from kobra.{name} where (source, visit_id) in (from temp.gone)")
-            for name in ("deliveries", "rejects"):
-                connection.execute(f"delete from kobra.{name} where delivery_id in (from temp.erased)")
-            if "segments" in names:
+            for name in there.intersection(_VISIT_TABLES):
+                connection.execute(f"delete from landed.{name} where (source, visit_id) in (from temp.gone)")
+            for name in there - {"segments"}:
+                connection.execute(f"delete from landed.{name} where delivery_id in (from temp.erased)")
+            if "segments" in there:
                 for name, figures in segments.items():
                     connection.execute(
-                        "update kobra.segments set lines = ?, bytes = ?, damaged = ? where segment = ?",
+                        "update landed.segments set lines = ?, bytes = ?, damaged = ? where segment = ?",
                         [*figures, name],
                     )
             if visits or erased:
-                meta.outdate(connection, anew=True)
+                state.forget_build(connection)
             connection.execute("drop table temp.gone; drop table temp.erased")
 
     def clean(self, connection: "DuckDBPyConnection") -> None:
         """Remove what a finished build leaves of visits that are gone."""
-        there = tables(connection)
-        if self.is_unfinished and ("meta", "visits_built") in there:
-            connection.execute(
-                "delete from meta.visits_built where (source, visit_id) not in"
-                " (select (source, visit_id) from kobra.visits)"
-            )
-        if self.is_unfinished and ("wide", "columns") in there:  # a question that nobody else was asked
+        if self.is_unfinished and ("wide", "columns") in tables(connection):  # a question that nobody else was asked
             connection.execute("delete from wide.columns where not is_present")
-        for schema, name in there:
-            if schema == "kobra_staging" and not name.startswith("_dlt"):
-                connection.execute(f"delete from kobra_staging.{quoting.name(name)}")
 
     # ------------------------------------------------------------ how far it is
 
@@ -299,34 +289,46 @@ def _erased(raw: Path) -> tuple[list[str], dict[str, tuple[int, int, int]]]:
 
 def loaded_visits(connection: "DuckDBPyConnection", marks: Marks) -> Visits:
     """The visits of erased persons of which anything is loaded, known by whatever is loaded of them."""
-    there = _visit_tables(connection)
-    found = Visits()
-    if not there:
-        return found
+    asked: dict[tuple[str, str], _IsMarked] = {
+        ("visits", "account_id"): lambda value, source: marks.has(account(value, source)),
+        (PHONES, "value"): marks.has_phone,
+        (EMAILS, "value"): marks.has_email,
+    }
     # All tables: a load that was cut short may have written the answers of a visit and not the visit.
-    every = " union ".join(f"select source, visit_id from kobra.{name}" for name in there)
-    asked = (
-        (f"select source, visit_id, visit_id from ({every}) where visit_id is not null",
-         lambda value, source: marks.has_visit(source, value)),
-        ("select source, visit_id, account_id from kobra.visits where account_id is not null",
-         lambda value, source: marks.has(account(value, source))),
-        (f"select source, visit_id, value from kobra.{PHONES} where value is not null", marks.has_phone),
-        (f"select source, visit_id, value from kobra.{EMAILS} where value is not null", marks.has_email),
-    )  # fmt: skip
-    for query, is_marked in asked:
-        connection.execute(query)
-        while batch := connection.fetchmany(_ROWS_AT_ONCE):
-            found |= {(source, visit_id) for source, visit_id, value in batch if is_marked(value, source)}
-    return found
+    for table in _VISIT_TABLES:
+        asked[table, "visit_id"] = lambda value, source: marks.has_visit(source, value)
+    there = _landed(connection)
+    return {
+        visit
+        for (table, column), is_marked in asked.items()
+        if table in there
+        for visit in _marked(connection, table, column, is_marked)
+    }
+
+
+_IsMarked = Callable[[str, str], bool]
+
+
+def _marked(
+    connection: "DuckDBPyConnection", table: str, column: str, is_marked: _IsMarked
+) -> Iterator[tuple[str, str]]:
+    """The visits of a landed table in which a value of a column is marked."""
+    connection.execute(
+        f"select distinct source, visit_id, {column} from landed.{table}"
+        f" where visit_id is not null and {column} is not null"
+    )
+    while batch := connection.fetchmany(_ROWS_AT_ONCE):
+        yield from ((source, visit_id) for source, visit_id, value in batch if is_marked(value, source))
 
 
 def rows_of(connection: "DuckDBPyConnection", visits: Visits) -> dict[str, int]:
-    """How many rows each table of the working file has of these visits; tables without any are left out."""
+    """How many rows each public table of the working file has of these visits; tables without any are left out."""
     _list(connection, "gone", ("source", "visit_id"), visits)
     counted = {}
     found = connection.execute(
         "select schema_name, table_name from duckdb_columns() where database_name = current_database()"
-        " and column_name in ('source', 'visit_id') group by all having count(*) = 2 order by all"
+        " and column_name in ('source', 'visit_id') and schema_name in ('landed', 'kobra', 'marts', 'wide')"
+        " group by all having count(*) = 2 order by all"
     ).fetchall()
     for schema, name in found:
         place = f"{quoting.name(schema)}.{quoting.name(name)}"
@@ -343,14 +345,16 @@ def diverted(connection: "DuckDBPyConnection") -> list[str]:
     """The schemas that dlt wrote by other settings than ours: copies of what was loaded, where nobody looks."""
     found = connection.execute(
         "select distinct schema_name from duckdb_tables() where database_name = current_database()"
-        " and table_name like '\\_dlt\\_%' escape '\\' and schema_name not in ('kobra', 'kobra_staging') order by all"
+        " and table_name like '\\_dlt\\_%' escape '\\' and schema_name <> 'landed' order by all"
     ).fetchall()
     return [schema for (schema,) in found]
 
 
 def _are_loaded(connection: "DuckDBPyConnection", visits: Visits) -> bool:
+    if "deliveries" not in _landed(connection):
+        return False
     _list(connection, "gone", ("source", "visit_id"), visits)
-    query = "select count(*) from kobra.deliveries semi join temp.gone using (source, visit_id)"
+    query = "select count(*) from landed.deliveries semi join temp.gone using (source, visit_id)"
     found = connection.execute(query).fetchone()
     connection.execute("drop table temp.gone")
     return found != (0,)
@@ -370,9 +374,9 @@ def _list(
         )
 
 
-def _visit_tables(connection: "DuckDBPyConnection") -> list[str]:
-    there = {name for schema, name in tables(connection) if schema == "kobra"}
-    return [name for name in _VISIT_TABLES if name in there]
+def _landed(connection: "DuckDBPyConnection") -> set[str]:
+    """The landed tables that are there: none before the first load."""
+    return {name for schema, name in tables(connection) if schema == "landed"}.intersection(LANDED)
 
 
 def tables(connection: "DuckDBPyConnection") -> list[tuple[str, str]]:

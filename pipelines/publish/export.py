@@ -130,7 +130,7 @@ def earlier(published: Path, folder: Path) -> list[Earlier]:
         return []
     with attached(published) as connection:
         found = connection.execute(
-            "select distinct schema_name, table_name from duckdb_tables() where database_name = 'w'"
+            "select distinct schema_name, table_name from duckdb_columns() where database_name = 'w' and not internal"
         ).fetchall()
     known = {f"{schema}.{name}" for schema, name in found}
     ours = tuple(f"{schema}." for schema in {schema for schema, _ in found} - {"marts"})

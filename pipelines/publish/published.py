@@ -38,10 +38,7 @@ def _telling_damage(published: Path) -> Iterator[None]:
 @contextmanager
 def attached(published: Path, writing_to: Path | None = None) -> Iterator["DuckDBPyConnection"]:
     """The file as `w`, in a connection that opens no other file, except in the folder `writing_to`: what does not fit
-    into memory goes there as well. Raises NothingPublishedError, DamagedError,
-    HeldError.
-
-    Attached under another name, because the catalog of kobra.duckdb would be called like its schema.
+    into memory goes there as well. Raises NothingPublishedError, DamagedError, HeldError.
     """
     import duckdb  # noqa: PLC0415 - not needed to say how a command is used
 

@@ -19,12 +19,13 @@ from random import Random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipelines.build import build as marts
+from pipelines import run
 from pipelines.contract import PRODUCTS
 from pipelines.errors import UsageError
 from pipelines.publish.published import attached
 from pipelines.sample.visits import deliveries
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines.warehouse.home import Home
+from pipelines.warehouse.lock import lock
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -95,20 +96,19 @@ def show(home: Path, count: int) -> int:
     with _receiver(home, key) as url:
         answers = post(url, key, count, seed=1)
     sent = time.perf_counter()
-    warehouse = Warehouse(home)
-    with warehouse.lock():
-        loaded = marts.run(warehouse, lambda _: None, as_of=as_of)
+    with lock(Home(home)):
+        loaded = run.run(Home(home), as_of=as_of)
     done = time.perf_counter()
     kept = ", ".join(f"{number} answered {status}" for status, number in sorted(answers.items()))
     print(f"Sent {count} deliveries over HTTP in {sent - began:.1f} s: {kept}.")
     print(f"Loaded {loaded.deliveries} and published in {done - sent:.1f} s: {loaded.new} new versions, "
           f"{loaded.duplicates} duplicates, {loaded.rejected} rejected.\n")  # fmt: skip
-    _summarise(warehouse.published)
+    _summarise(Home(home).published)
     print(f"\nEverything is in {home}/. Try next:\n"
           f"  KOBRA_HOME={home} .venv/bin/kobra dashboard\n"
           f"  KOBRA_HOME={home} .venv/bin/kobra status\n"
-          f"  .venv/bin/python -c \"import duckdb; duckdb.connect('{warehouse.published}', read_only=True)"
-          f".sql('from kobra.marts.outcomes_daily').show()\"")  # fmt: skip
+          f"  .venv/bin/python -c \"import duckdb; duckdb.connect('{Home(home).published}', read_only=True)"
+          f".sql('from marts.outcomes_daily').show()\"")  # fmt: skip
     complete = loaded.deliveries == count and set(answers) <= {200, 400}
     return 0 if complete else 1
 

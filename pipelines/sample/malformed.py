@@ -1,8 +1,8 @@
 """Every way in which a delivery strays from Kobra's example, one small function each.
 
 A mess takes a completed collection visit, parsed and its own to change, and returns what is sent instead: another
-payload, or the exact bytes. Its name is the function's. STRAY bodies are still visits and METRICS.md says how to
-read them (or, without a visit id, refuse them); POISON is what a reader may choke on.
+payload, or the exact bytes. Its name is the function's. STRAY bodies are still visits: docs/metrics.md and
+docs/data-dictionary.md say how they are read (or, without a visit id, refused). POISON is what a reader may choke on.
 """
 
 import json

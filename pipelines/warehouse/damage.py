@@ -29,7 +29,7 @@ class DamagedError(FaultError):
 
 _REMEDIES = {
     "working": "`kobra run` makes it anew from the raw store",
-    "kobra": "`kobra publish` puts a copy of the working file in its place",
+    "analytics": "`kobra publish` puts a copy of the working file in its place",
 }
 
 

@@ -1,57 +1,95 @@
-"""Schema `meta`: how the tables came about, and what the last build that came to its end knew."""
+"""Schema `meta`: how the tables came about, and which loads the last build knew."""
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.warehouse import transaction
+from pipelines.warehouse import database, transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _KEPT = 1000  # runs
 _MADE_WITH = ("kobra-visits", "dlt", "dbt-core", "duckdb")
-
-_LOADED = "create table if not exists meta.visits_loaded (source varchar, visit_id varchar);"
-_TABLES = f"""
+_TABLES = """
 create schema if not exists meta;
-create table if not exists meta.build (
-    as_of date, is_finished boolean, inputs varchar,
-    made_as varchar, is_begun boolean
-);
-alter table meta.build add column if not exists built_as_of date;
-alter table meta.build add column if not exists is_edited boolean;
-create or replace macro meta.visit_state(delivery_id, versions, lat, lng) as hash(delivery_id, versions, lat, lng);
-create table if not exists meta.visits_built (
-    source varchar, visit_id varchar, state ubigint, agent_key varchar, account_id varchar, local_date date
-);
-{_LOADED}
+create table if not exists meta.build (as_of date, is_finished boolean, fingerprint varchar, inputs varchar);
+create table if not exists meta.loads_built (load_id varchar);
+create table if not exists meta.visits_changed (source varchar, visit_id varchar);
 create table if not exists meta.blanked (until timestamp with time zone);
 create table if not exists meta.runs (
     started_at timestamp with time zone, finished_at timestamp with time zone, duration_s double, as_of date,
-    is_full boolean, visits_touched bigint, deliveries bigint, new_versions bigint, duplicates bigint,
+    is_full boolean, visits_changed bigint, deliveries bigint, new_versions bigint, duplicates bigint,
     rejected bigint, segments bigint, damaged bigint, versions varchar, fingerprint varchar
 );
 """
-
-_REMEMBER = """
-begin;
-delete from meta.visits_built where WHICH;
-insert into meta.visits_built by name
-select visits.source, visit_id, agent_key, account_id, local_date,
-    meta.visit_state(delivery_id, versions, file.lat, file.lng) as state
-from (from marts.visits where NEAR) as visits
-left join staging.accounts_on_file as file using (source, account_id);
-commit;
+# What the loads brought of which the last build knew nothing.
+_BROUGHT = """
+select count(*), count(*) filter (outcome = 'new'), count(*) filter (outcome = 'duplicate'),
+    count(*) filter (outcome = 'rejected'), (select count(*) from landed.segments where NEW),
+    (select coalesce(sum(damaged), 0)::bigint from landed.segments where NEW)
+from kobra.deliveries
+where (delivery_id, item) in (select (delivery_id, item) from staging.stg_deliveries where is_new)
+""".replace("NEW", "_dlt_load_id in (select load_id from staging.stg_loads where is_new)")
+_LEARN = """
+delete from meta.visits_changed;
+insert into meta.loads_built select load_id from staging.stg_loads where is_new;
+update meta.build set is_finished = true, fingerprint = ?;
 """
+
+
+class Brought(NamedTuple):
+    """What loads brought: deliveries by outcome, segments, damaged records in them that were skipped."""
+
+    deliveries: int = 0
+    new: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    segments: int = 0
+    damaged: int = 0
+
+
+class Run(NamedTuple):
+    """What is noted of a run: when it began, what it built as of which day, and what its loads brought."""
+
+    started_at: datetime
+    as_of: date
+    is_full: bool
+    visits_changed: int
+    brought: Brought
+    fingerprint: str
 
 
 def prepare(connection: "DuckDBPyConnection", as_of: date) -> None:
     """Make what is missing of schema `meta`, and set the day as of which the models speak."""
     connection.execute(_TABLES)
-    connection.execute("insert into meta.build by name select false as is_begun where not exists (from meta.build)")
+    connection.execute(
+        "insert into meta.build by name select false as is_finished where not exists (from meta.build)"
+    )
     connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of])
+
+
+def is_built(connection: "DuckDBPyConnection") -> bool:
+    """Whether a build was ever begun."""
+    return database.has(connection, "meta", "build")
+
+
+def is_outdated(connection: "DuckDBPyConnection") -> bool:
+    """Whether there are marts that do not hold everything that is loaded, or did not pass their tests."""
+    return is_built(connection) and connection.execute(_OUTDATED).fetchone() == (True,)
+
+
+_OUTDATED = """
+select exists (from meta.build where not is_finished)
+    or exists (from landed._dlt_loads where status = 0 and load_id not in (select load_id from meta.loads_built))
+    or exists (from meta.visits_changed)
+"""
+
+
+def built_as(connection: "DuckDBPyConnection") -> str | None:
+    """The fingerprint of what history was built with; None when all of it is to be built."""
+    found = connection.execute("select fingerprint from meta.build").fetchone()
+    return found[0] if found else None
 
 
 def inputs_as(connection: "DuckDBPyConnection") -> str | None:
@@ -65,106 +103,37 @@ def note_inputs(connection: "DuckDBPyConnection", fingerprint: str) -> None:
     connection.execute("update meta.build set inputs = ?", [fingerprint])
 
 
-def outdate(connection: "DuckDBPyConnection", *, anew: bool = False) -> None:
-    """Note, where marts are, that they do not hold everything that is loaded; `anew`: that nothing of them holds."""
+def note_changed(connection: "DuckDBPyConnection", visits: str) -> None:
+    """Note that visits are to be computed again: by (source, visit_id) in the query `visits`."""
+    connection.execute(f"insert into meta.visits_changed select source, visit_id from ({visits})")
+
+
+def forget_build(connection: "DuckDBPyConnection") -> None:
+    """Have the next build compute all of history."""
     if is_built(connection):
-        connection.execute("update meta.build set is_finished = false" + ", made_as = null" * anew)
+        connection.execute("update meta.build set is_finished = false, fingerprint = null")
 
 
-def note_loaded(connection: "DuckDBPyConnection", visits: str) -> None:
-    """Note, where marts are, that visits may be other than at the last build: by (source, visit_id) in `visits`."""
-    if is_built(connection):
-        connection.execute(f"{_LOADED} insert into meta.visits_loaded select source, visit_id from {visits}")
+def settle(connection: "DuckDBPyConnection", fingerprint: str) -> Brought:
+    """Note that a build came to its end, all of it or nothing: the next one starts from here. Answers with what the
+    loads brought of which the models have just learnt."""
+    with transaction.whole(connection):
+        found = connection.execute(_BROUGHT).fetchone()
+        connection.execute(_LEARN, [fingerprint])
+    assert found is not None
+    return Brought(*found)
 
 
-def is_outdated(connection: "DuckDBPyConnection") -> bool:
-    """Whether there are marts that do not hold everything that is loaded, or did not pass their tests."""
-    return is_built(connection) and connection.execute(
-        "select count(*) from meta.build where not is_finished"
-    ).fetchone() != (0,)
-
-
-def is_built(connection: "DuckDBPyConnection") -> bool:
-    """Whether a build was ever begun."""
-    found = "select count(*) from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
-    return connection.execute(found).fetchone() == (1,)
-
-
-def built_as(connection: "DuckDBPyConnection") -> str | None:
-    """The fingerprint of what history was built with; None when all of it is to be built, for the first time or
-    because that was begun and did not come to its end."""
-    found = connection.execute("select made_as from meta.build").fetchone()
-    return found[0] if found else None
-
-
-def is_cut_short(connection: "DuckDBPyConnection") -> bool:
-    """Whether the last build began and did not come to its end."""
-    return connection.execute("select count(*) from meta.build where is_begun").fetchone() != (0,)
-
-
-def begin(connection: "DuckDBPyConnection", *, is_full: bool, is_edited: bool) -> None:
-    """Note that from here on tables may be neither as the last build left them nor as this one does; `is_edited`:
-    that a file of the customer is another than in the last build."""
-    connection.execute(
-        "update meta.build set is_begun = true, is_edited = ?" + ", made_as = null" * is_full, [is_edited]
-    )
-    if is_full:  # nothing that was built counts, nor the form in which it was noted
-        connection.execute("drop table meta.visits_built; delete from meta.blanked;" + _TABLES)
-
-
-def among(touched: str | None) -> str:
-    """The condition that a visit is in this table; without one, that it is any visit."""
-    return "true" if touched is None else f"(source, visit_id) in (select source, visit_id from {touched})"
-
-
-def remember(connection: "DuckDBPyConnection", touched: str | None) -> None:
-    """Note that everything made of single visits stands as they are now: the next build starts from here.
-
-    `touched`: a table with those that may be other than at the last build; None: any of them.
-    """
-    which = among(touched)
-    near = which if touched is None else f"rowid in (select rowid from marts.visits where {which})"
-    connection.execute(_REMEMBER.replace("WHICH", which).replace("NEAR", near))
-
-
-def remembers_all(connection: "DuckDBPyConnection") -> bool:
-    """Whether the visits that are remembered are as many as there are."""
-    counts = "select (select count(*) from meta.visits_built) = (select count(*) from kobra.visits)"
-    return connection.execute(counts).fetchone() == (True,)
-
-
-def settle(connection: "DuckDBPyConnection", fingerprint: str) -> None:
-    """Note that a build came to its end, as of which day, and what history was built with."""
-    connection.execute("update meta.build set is_begun = false, built_as_of = as_of, made_as = ?", [fingerprint])
-
-
-def record(
-    connection: "DuckDBPyConnection",
-    started: datetime,
-    as_of: date,
-    loaded: Sequence[int],
-    fingerprint: str,
-    *,
-    touched: str | None,
-) -> None:
-    """Note a run, all of it or nothing: its marts hold what is loaded. `loaded`: deliveries, new, duplicates,
-    rejected, segments, damaged; `touched`: as for `remember`."""
+def note_run(connection: "DuckDBPyConnection", run: Run) -> None:
+    """Add a run that came to its end to `meta.runs`."""
     now = datetime.now(UTC)
     made_with = ", ".join(f"{name} {version(name)}" for name in _MADE_WITH)
-    visits = connection.execute(
-        f"select count(distinct (source, visit_id)) from {touched}"
-        if touched
-        else "select count(*) from marts.visits"
-    ).fetchone()
-    assert visits is not None
-    row: list[Any] = [started, now, (now - started).total_seconds(), as_of, touched is None, visits[0], *loaded]
-    with transaction.whole(connection):
-        connection.execute(
-            f"insert into meta.runs values ({', '.join('?' * (len(row) + 2))})", [*row, made_with, fingerprint]
-        )
-        connection.execute(
-            "delete from meta.runs where finished_at not in"
-            f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
-        )
-        settle(connection, fingerprint)
-        connection.execute("update meta.build set is_finished = true; delete from meta.visits_loaded")
+    row = (
+        run.started_at, now, (now - run.started_at).total_seconds(), run.as_of, run.is_full, run.visits_changed,
+        *run.brought, made_with, run.fingerprint,
+    )  # fmt: skip
+    connection.execute(f"insert into meta.runs values ({', '.join('?' * len(row))})", row)
+    connection.execute(
+        "delete from meta.runs where finished_at not in"
+        f" (select finished_at from meta.runs order by finished_at desc limit {_KEPT})"
+    )

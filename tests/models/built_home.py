@@ -10,9 +10,9 @@ import duckdb
 import pytest
 from kobra_home import Home, Post, encoded, later
 
-from pipelines import cli
-from pipelines.build import build as marts
-from pipelines.build.project import PROJECT
+from pipelines import cli, run
+from pipelines.build.dbt import PROJECT
+from pipelines.warehouse.lock import lock
 
 AS_OF = date(2026, 3, 9)
 ROLES = """product_id,question_id,question_name,answer_name,role,value_type
@@ -45,8 +45,8 @@ class BuiltHome(Home):
 
     def build(self, as_of: date | None = AS_OF, *, full: bool = False) -> None:
         """What `kobra run` does, fast after the first time."""
-        with self.warehouse.lock():
-            marts.run(self.warehouse, lambda _: None, as_of, full=full)
+        with lock(self.files):
+            run.run(self.files, as_of=as_of, full=full)
 
     def edit(self, name: str, text: str) -> Path:
         """Write a file of the customer's, such as inputs/payments.csv."""
@@ -78,7 +78,7 @@ class BuiltHome(Home):
 
     def working(self, query: str) -> list[tuple[Any, ...]]:
         """What a statement on the working file answers."""
-        with duckdb.connect(str(self.warehouse.working)) as connection:
+        with duckdb.connect(str(self.files.working)) as connection:
             return connection.execute(query).fetchall()
 
 
@@ -91,7 +91,7 @@ def copied_project(folder: Path) -> Path:
 def own_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """A copy to change: builds in this process take it."""
     project = copied_project(folder)
-    patch.setattr("pipelines.build.project.PROJECT", project)
+    patch.setattr("pipelines.build.dbt.PROJECT", project)
     return project
 
 

@@ -12,11 +12,10 @@ from built_home import BuiltHome, differences, own_project, promise, settled, vi
 from interruptions import DIED, Plan, finish
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "2"))  # 60 for a long look
-STATEMENTS = 100  # that dbt sends in an incremental build, about
+STATEMENTS = 400  # that dbt sends in an incremental build, about
 AS_OF = "2026-04-20"
 RUN = ("run", "--as-of", AS_OF)
-OLD_PLACES = "    agent_key,\n    account_id,\n    local_date\nfrom had\n"
-NO_PLACES = OLD_PLACES.replace("agent_key", "null").replace("account_id", "null").replace("local_date", "null")
+OF_ALL_VERSIONS, OF_CURRENT_ONES = "{{ source('landed', 'visits') }}", "{{ ref('kobra_visits') }}"
 
 
 def move(home: BuiltHome) -> None:
@@ -43,7 +42,7 @@ def undisturbed(before: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> 
     """What is published after a build of everything."""
     home = before.copy(tmp_path_factory.mktemp("undisturbed") / "home")
     assert home.here(*RUN, "--full-refresh") == 0
-    return home.warehouse.published
+    return home.files.published
 
 
 @pytest.fixture
@@ -61,22 +60,22 @@ def test_a_visit_that_moved_is_gone_from_where_it_was_and_all_tables_are_as_if_b
     assert home.here(*RUN) == 0
     assert home.runs()[0]["is_full"] is False
     assert home.values("from w.marts.agent_days where local_date = '2026-03-02'") == []
-    assert differences(home.warehouse.published, undisturbed) == {}
+    assert differences(home.files.published, undisturbed) == {}
 
 
 @pytest.mark.slow
 def test_a_build_that_forgets_where_visits_were_before_is_caught(
     undisturbed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = own_project(tmp_path, monkeypatch) / "models" / "staging" / "touched_visits.sql"
+    model = own_project(tmp_path, monkeypatch) / "models" / "intermediate" / "int_changed_keys.sql"
     text = model.read_text()
-    assert OLD_PLACES in text
-    model.write_text(text.replace(OLD_PLACES, NO_PLACES))
+    assert OF_ALL_VERSIONS in text
+    model.write_text(text.replace(OF_ALL_VERSIONS, OF_CURRENT_ONES))
     home = settled(tmp_path_factory).copy(tmp_path / "home")
     home.build()
     move(home)
     assert home.here(*RUN) == 1  # a visit is in visit_quality twice, which its check tells
-    assert "marts.agent_days" in differences(home.warehouse.working, undisturbed, "marts")
+    assert "marts.agent_days" in differences(home.files.working, undisturbed, "marts")
 
 
 # ---------------------------------------------------------------- killed
@@ -101,17 +100,17 @@ def die_in_statement(number: int) -> None:
 @contextmanager
 def still_readable(home: BuiltHome) -> Iterator[None]:
     """What people read is, byte by byte, what it was."""
-    published = home.warehouse.published.read_bytes()
+    published = home.files.published.read_bytes()
     yield
-    assert home.warehouse.published.read_bytes() == published
+    assert home.files.published.read_bytes() == published
     assert home.values("select count(*) from w.marts.visits") == [4]
-    assert not home.warehouse.published.with_suffix(".duckdb.wal").exists()
+    assert not home.files.published.with_suffix(".duckdb.wal").exists()
 
 
 def assert_made_good(home: BuiltHome, undisturbed: Path) -> None:
     assert home.here(*RUN) == 0
-    assert differences(home.warehouse.published, undisturbed) == {}
-    assert {path.name for path in home.warehouse.folder.iterdir() if path.name.startswith((".p", "load"))} == set()
+    assert differences(home.files.published, undisturbed) == {}
+    assert {path.name for path in home.files.warehouse.iterdir() if path.name.startswith((".p", "load"))} == set()
 
 
 @pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
@@ -130,10 +129,11 @@ def test_killed_twice_between_any_two_statements_then_run_is_as_if_nothing_had_h
 @pytest.mark.parametrize(
     "moment",
     [
+        ("pipelines.build.inputs", "write", 1),
         ("pipelines.build.wide", "build", 1),
-        ("pipelines.warehouse.state", "remember", 1),
-        ("pipelines.warehouse.state", "record", 1),
-    ][: KILLS // 2],
+        ("pipelines.warehouse.state", "settle", 1),
+        ("pipelines.warehouse.state", "note_run", 1),
+    ][: (KILLS + 1) // 2],
     ids=lambda moment: moment[1],
 )
 @pytest.mark.slow
@@ -157,4 +157,4 @@ def test_two_builds_cut_short_with_a_move_in_between_leave_no_trace_of_where_a_v
     assert home.here(*RUN) == 0
     at_once = home.copy(tmp_path / "at-once")
     assert at_once.here(*RUN, "--full-refresh") == 0
-    assert differences(home.warehouse.published, at_once.warehouse.published) == {}
+    assert differences(home.files.published, at_once.files.published) == {}

@@ -309,7 +309,7 @@ def test_partitions_without_end_are_refused(published: Path, tmp_path: Path, mon
 
 def test_without_a_published_file_there_is_nothing_to_export(tmp_path: Path) -> None:
     with pytest.raises(NothingPublishedError):
-        export(tmp_path / "kobra.duckdb", [], tmp_path / "out", "csv")
+        export(tmp_path / "analytics.duckdb", [], tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()
 
 

@@ -20,16 +20,16 @@ FAULTS = [  # a model, what stands there, what would be wrong, which test says s
         "promises.a_promise_is_kept_at_exactly_the_threshold",
     ),
     (
-        "marts/visits.sql",
+        "intermediate/int_visits.sql",
         "then contact_made and contact_class in ('right_party', 'guarantor')",
         "then contact_made and coalesce(contact_class in ('right_party', 'guarantor'), false)",
-        "visits.unknown_contact_is_null_and_not_false",
+        "int_visits.unknown_contact_is_null_and_not_false",
     ),
     (
-        "marts/visits.sql",
+        "intermediate/int_visits.sql",
         "least(start_before, start_after)",
         "greatest(start_before, start_after)",
-        "visits.a_start_in_an_overlap_is_the_earlier_instant",
+        "int_visits.a_start_in_an_overlap_is_the_earlier_instant",
     ),
 ]
 
@@ -50,7 +50,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def dbt_test(project: Path, home: Path, target: Path, *selected: str) -> tuple[dict[str, str], str]:
     """By `model.test`, what became of the unit tests selected; and everything that dbt said."""
-    paths = ("--target-path", target, "--log-path", target)
+    paths = ("--target-path", target, "--log-path", target, "--profiles-dir", home / "warehouse" / "dbt")
     told = subprocess.run(
         [BIN / "dbt", "--quiet", "--no-use-colors", "test", "--select", *selected, *paths],
         cwd=project,
@@ -86,7 +86,7 @@ def test_a_model_that_is_wrong_fails_the_test_that_says_so(home: Path, tmp_path:
         assert text.count(right) == 1, f"{model} has no longer: {right}"
         path.write_text(text.replace(right, wrong))
     caught = [name for *_, name in FAULTS]
-    untouched = "visits.a_promise_needs_a_completed_visit_and_is_never_unknown"
+    untouched = "int_visits.a_promise_needs_a_completed_visit_and_is_never_unknown"
     names = [name.partition(".")[2] for name in (*caught, untouched)]
     states, said = dbt_test(project, home, tmp_path / "target", *names)
     assert states == dict.fromkeys(caught, "fail") | {untouched: "pass"}, said

@@ -2,20 +2,24 @@
 
 import unicodedata
 from collections.abc import Iterator
-from datetime import date, time
+from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 import duckdb
 import pytest
-from jinja2 import Environment
+from built_home import settled
 
-from pipelines.build import mappings, pivot, wide
-from pipelines.build.project import PROJECT
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines.build import mappings, wide
+from pipelines.contract import LANDED
+from pipelines.warehouse import database
+from pipelines.warehouse.home import Home
+from pipelines.warehouse.lock import lock
 
+_LOADED = "1.1"
 _MART = """
 create schema if not exists marts;
 create or replace table marts.visits as
@@ -24,20 +28,21 @@ create or replace table marts.visits as
         tag_name as outcome, agent_id as agent_key, agent_name, account_id, client_name, visit_type,
         start_local::date as local_date, start_local, end_local, time_zone_raw as time_zone, lat, lng, tag_name
     from kobra.visits;
-create schema if not exists staging;
 """
 
 
-def _model(name: str) -> str:
-    """A staging model as dbt makes it in a full build."""
-    macros = ("aggregates", "checklists", "reading", "touched")
-    files = [*(PROJECT / "macros" / f"{each}.sql" for each in macros)]
-    files.append(PROJECT / "models" / "staging" / f"{name}.sql")
-    template = Environment(extensions=["jinja2.ext.do"]).from_string("".join(path.read_text() for path in files))
-    query = template.render(
-        ref="staging.{}".format, source="{}.{}".format, config=lambda **_: "", is_incremental=lambda: False
-    )
-    return f"create or replace table staging.{name} as {query};"
+class Models(NamedTuple):
+    """The SQL of models, as dbt compiles it for a full build."""
+
+    folder: Path
+
+    def query(self, schema: str, name: str) -> str:
+        return (self.folder / schema / f"{name}.sql").read_text()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return Models(settled(tmp_path_factory).files.warehouse / "dbt" / "compiled" / "kobra_visits" / "models")
 
 
 class Answer(NamedTuple):
@@ -49,11 +54,14 @@ class Answer(NamedTuple):
     read: Any = None  # what a typed answer reads as
 
     @property
-    def row(self) -> tuple[Any, ...]:
-        """answer_name, answer_type_id, value, bool, number, date, time, text, parse_ok."""
-        typed = [self.read if self.kind in kinds else None for kinds in (("6", "8"), ("3", "4"), ("5",), ("10",))]
+    def row(self) -> dict[str, Any]:
+        """What schema landed says of it."""
+        types = {"value_bool": "68", "value_number": "34", "value_date": "5", "value_time": "10"}
+        typed = {name: self.read for name, kinds in types.items() if self.kind and self.kind in kinds}
         ok = None if self.value is None else self.kind not in ("3", "4", "5", "10") or self.read is not None
-        return (self.name, self.kind, self.value, *typed, self.value if self.read is None else None, ok)
+        text = self.value if self.read is None else None
+        named = {"answer_name": self.name, "answer_type_id": self.kind}
+        return named | typed | {"value": self.value, "value_text": text, "parse_ok": ok}
 
 
 class Question(NamedTuple):
@@ -71,55 +79,66 @@ def yes(read: bool = True, spelt: str = "true") -> Answer:
 class File:
     """A working file with a mart, into which visits are put directly."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-        connection.execute("create table touched (source varchar, visit_id varchar)")
-
-    def put(self, visit_id: str, product: int | None, *questions: Question, source: str = "a") -> None:
-        """A visit, in place of an earlier version."""
-        self.remove(visit_id, source)
-        self.connection.execute(
-            "insert into kobra.visits by name select ? as source, ? as visit_id, ? as product_id, true as finished",
-            [source, visit_id, product],
+    def __init__(self, connection: duckdb.DuckDBPyConnection, models: Models) -> None:
+        self.connection, self._models, self._deliveries = connection, models, count(1)
+        connection.execute("create table changed (source varchar, visit_id varchar)")
+        connection.execute("create schema landed; create schema staging")
+        for table in LANDED.values():
+            columns = (f"{column.name} {column.type}" for column in table.columns)
+            connection.execute(f"create table landed.{table.name} ({', '.join(columns)}, _dlt_load_id varchar)")
+        connection.execute(
+            "create table staging.int_current_contents (source varchar, visit_id varchar, valid_from timestamptz,"
+            " versions bigint, delivery_id varchar, content_delivery_id varchar, content_item bigint,"
+            " content_load_id varchar)"
         )
+        for name in ("visits", "questions", "answers"):
+            connection.execute(f"create view kobra.{name} as {models.query('kobra', f'kobra_{name}')}")
+
+    def put(
+        self, visit_id: str, product: int | None, *questions: Question, source: str = "a", day: int | None = None
+    ) -> None:
+        """A visit, in place of an earlier version: what that said stays in schema landed."""
+        self.remove(visit_id, source)
+        delivery = f"d{next(self._deliveries)}"
+        of_content = {"delivery_id": delivery, "item": 1, "source": source, "visit_id": visit_id}
+        start = None if day is None else datetime(2026, 3, day, 12)
+        self._land("visits", of_content | {"product_id": product, "finished": True, "start_local": start})
         for pos, question in enumerate(questions, 1):
-            self.connection.execute(
-                "insert into kobra.questions (source, visit_id, question_pos, question_id, question_name)"
-                " values (?, ?, ?, ?, ?)",
-                [source, visit_id, pos, question.id, question.text],
-            )
+            asked = {"question_pos": pos, "question_id": question.id, "question_name": question.text}
+            self._land("questions", of_content | asked)
             for at, answer in enumerate(question.answers, 1):
-                self.connection.execute(
-                    "insert into kobra.answers (source, visit_id, question_pos, answer_pos, answer_name,"
-                    " answer_type_id, value, value_bool, value_number, value_date, value_time, value_text, parse_ok)"
-                    f" values ({', '.join('?' * 13)})",
-                    [source, visit_id, pos, at, *answer.row],
-                )
+                self._land("answers", of_content | {"question_pos": pos, "answer_pos": at} | answer.row)
+        self.connection.execute(
+            "insert into staging.int_current_contents values (?, ?, null, 1, ?, ?, 1, ?)",
+            [source, visit_id, delivery, delivery, _LOADED],
+        )
+
+    def _land(self, table: str, row: dict[str, Any]) -> None:
+        columns = ", ".join(f"? as {name}" for name in row)
+        self.connection.execute(
+            f"insert into landed.{table} by name select {columns}, '{_LOADED}' as _dlt_load_id", [*row.values()]
+        )
 
     def remove(self, visit_id: str, source: str = "a") -> None:
-        for table in ("visits", "questions", "answers"):
-            self.connection.execute(
-                f"delete from kobra.{table} where source = ? and visit_id = ?", [source, visit_id]
-            )
-        self.connection.execute("insert into touched values (?, ?)", [source, visit_id])
+        self.connection.execute(
+            "delete from staging.int_current_contents where source = ? and visit_id = ?", [source, visit_id]
+        )
+        self.connection.execute("insert into changed values (?, ?)", [source, visit_id])
 
     def build(self, *, full: bool = False) -> None:
-        self.connection.execute(_MART + _model("visit_checklists"))
-        self.connection.execute(_model("checklists"))
-        self.connection.execute(_model("question_forms"))
-        self.connection.execute(
-            "create or replace table staging.touched_answers as"
-            " select answers.rowid as place from kobra.answers semi join touched using (source, visit_id)"
-        )
-        wide.build(self.connection, None if full else "main.touched")
-        self.connection.execute("delete from touched")
+        self.connection.execute(_MART)
+        for name in ("int_visit_checklists", "int_checklists", "int_question_forms"):
+            query = self._models.query("intermediate", name)
+            self.connection.execute(f"create or replace table staging.{name} as {query}")
+        wide.build(self.connection, None if full else "main.changed")
+        self.connection.execute("delete from changed")
 
-    def rows(self, table: str = "product_1") -> list[dict[str, Any]]:
+    def rows(self, table: str = "debt_collection") -> list[dict[str, Any]]:
         found = self.connection.execute(f'select * from wide."{table}" order by source, visit_id')
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def asked(self, table: str = "product_1") -> dict[str, str]:
+    def asked(self, table: str = "debt_collection") -> dict[str, str]:
         """The question columns in order, with their types."""
         described = self.connection.execute(f'describe wide."{table}"').fetchall()
         return {name: kind for name, kind, *_ in described[len(wide.LEADING) :]}
@@ -128,7 +147,7 @@ class File:
         found = self.connection.execute(
             "select table_name from duckdb_tables() where schema_name = 'wide'"
         ).fetchall()
-        return {name for (name,) in found if name.startswith("product_")}
+        return {name for (name,) in found} - {"columns", "products"}
 
     def columns(self) -> dict[tuple[int, str, str], tuple[str, str]]:
         """Column and type of every question that has one, by product, question and answer name."""
@@ -139,11 +158,11 @@ class File:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[File]:
-    warehouse = Warehouse(tmp_path / "home")
-    with warehouse.lock(), warehouse.open() as connection:
-        mappings.write(connection, mappings.read(warehouse.home / "mappings"))
-        yield File(connection)
+def file(tmp_path: Path, models: Models) -> Iterator[File]:
+    home = Home(tmp_path / "home")
+    with lock(home), database.working(home) as connection:
+        mappings.write(connection, mappings.read(home.mappings))
+        yield File(connection, models)
 
 
 def test_an_unmapped_checklist_is_a_table_on_the_first_day(file: File) -> None:
@@ -157,7 +176,7 @@ def test_an_unmapped_checklist_is_a_table_on_the_first_day(file: File) -> None:
         Question("Giro", (Answer("Abarrotes «La Güera»", "1"),), "62"),
     )  # fmt: skip
     file.build()
-    assert file.asked("product_3") == {
+    assert file.asked("business_validation") == {
         "el_giro_coincide": "BOOLEAN",
         "monto_de_la_renta": "DECIMAL(18,4)",
         "fecha_de_apertura": "DATE",
@@ -165,7 +184,7 @@ def test_an_unmapped_checklist_is_a_table_on_the_first_day(file: File) -> None:
         "horario_hora_fin": "TIME",
         "giro": "VARCHAR",
     }
-    (row,) = file.rows("product_3")
+    (row,) = file.rows("business_validation")
     assert tuple(row)[: len(wide.LEADING)] == wide.LEADING
     assert (row["source"], row["visit_id"], row["state"]) == ("a", "1", "completed")
     assert list(row.values())[len(wide.LEADING) :] == [
@@ -193,7 +212,14 @@ def test_visits_without_questions_have_a_row_and_those_without_product_have_none
     file.put("2", None, Question("q", (yes(),)))
     file.build()
     assert [row["visit_id"] for row in file.rows()] == ["1"]
-    assert file.tables() == {"product_1"}
+    assert file.tables() == {"debt_collection"}
+
+
+def test_a_visit_without_a_date_has_its_row_among_those_that_have_one(file: File) -> None:
+    for number, day in enumerate([3, None, 4, None]):
+        file.put(str(number), 1, Question("Monto", (Answer("1"),)), day=day)
+    file.build()
+    assert [row["visit_id"] for row in file.rows()] == ["0", "1", "2", "3"]
 
 
 def test_several_answers_are_joined_in_the_order_of_delivery(file: File) -> None:
@@ -241,10 +267,10 @@ def test_a_visit_that_changes_its_product_or_goes_leaves_nothing_behind(file: Fi
     file.build()
     file.put("1", 2, Question("q", (yes(),)))
     file.build()
-    assert ([row["visit_id"] for row in file.rows()], len(file.rows("product_2"))) == (["2"], 1)
+    assert ([row["visit_id"] for row in file.rows()], len(file.rows("address_validation"))) == (["2"], 1)
     file.remove("1")
     file.build()
-    assert file.tables() == {"product_1"}
+    assert file.tables() == {"debt_collection"}
     assert file.asked() == {}
 
 
@@ -253,7 +279,7 @@ HOSTILE = [
     "select", "ORDER", "source", "Visit ID", "lat", "¿Cuál?" * 2000, "您好吗", "您好",
     "Ünïcödé ñandú ß", "1er horario", "a" * 200, "a" * 201, "=cmd|' /C calc'!A1", "_", "column_name", "%s {} $1 ?",
     "\u202eoirartnoc", "p0", "v", "place",
-    "KEEP", "WHICH", "PRODUCT",
+    "KEEP", "WHICH", "PREFER", "LEADING", "TABLE", "PLACES", "COLUMNS",
 ]  # fmt: skip
 
 
@@ -289,10 +315,9 @@ def test_a_name_that_is_taken_or_reserved_gets_the_id_of_the_question_or_a_numbe
 def test_visits_stand_in_the_order_of_their_start(file: File) -> None:
     days = [3, 1, 4, 15, 9, 2, 6]
     for day in days:
-        file.put(f"{day:02}", 1, Question("Monto", (Answer(str(day)),)))
-    file.connection.execute("update kobra.visits set start_local = '2026-03-01'::date + visit_id::integer")
+        file.put(f"{day:02}", 1, Question("Monto", (Answer(str(day)),)), day=day)
     file.build()
-    rows = file.connection.execute("select visit_id, monto from wide.product_1").fetchall()
+    rows = file.connection.execute("select visit_id, monto from wide.debt_collection").fetchall()
     assert rows == [(f"{day:02}", str(day)) for day in sorted(days)]
 
 
@@ -312,7 +337,7 @@ def test_a_column_says_the_question_as_it_was_asked_most_often(file: File) -> No
     for number, text in enumerate(["¿Cuánto  dio 'hoy'?", "¿Cuánto dio 'hoy'?", "¿Cuánto dio 'hoy'?"]):
         file.put(str(number), 1, Question(text, (Answer("1", "1", "Efectivo"),)))
     file.build()
-    comments = "select comment from duckdb_columns() where table_name = 'product_1' and comment is not null"
+    comments = "select comment from duckdb_columns() where table_name = 'debt_collection' and comment is not null"
     assert file.connection.execute(comments).fetchall() == [("¿Cuánto dio 'hoy'? · Efectivo",)]
 
 
@@ -342,13 +367,13 @@ def test_products_without_end_get_no_endless_tables(file: File, monkeypatch: pyt
     for number, product in enumerate((7, 7, 1, 8, 9)):
         file.put(str(number), product, Question("q", (yes(),)))
     file.build()
-    assert file.tables() == {"product_1", "product_7"}
+    assert file.tables() == {"debt_collection", "product_7"}
     found = file.connection.execute("select product_id, table_name from wide.products order by all").fetchall()
-    assert found == [(1, "product_1"), (7, "product_7"), (8, None), (9, None)]
+    assert found == [(1, "debt_collection"), (7, "product_7"), (8, None), (9, None)]
     for number in range(10, 14):
         file.put(str(number), 8)
     file.build()
-    assert file.tables() == {"product_1", "product_7"}
+    assert file.tables() == {"debt_collection", "product_7"}
     file.build(full=True)
     assert file.tables() == {"product_7", "product_8"}
 
@@ -361,10 +386,10 @@ def test_a_build_that_fails_changes_nothing(file: File, monkeypatch: pytest.Monk
     with monkeypatch.context() as broken:
         broken.setattr(wide, "_comment", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            wide.build(file.connection, "main.touched")
-    assert (file.rows(), file.columns(), file.tables()) == (before, columns, {"product_1"})
+            wide.build(file.connection, "main.changed")
+    assert (file.rows(), file.columns(), file.tables()) == (before, columns, {"debt_collection"})
     file.build()
-    assert file.tables() == {"product_2"}
+    assert file.tables() == {"address_validation"}
 
 
 # ---------------------------------------------------------------- any stream of changes
@@ -374,6 +399,7 @@ ANSWERS = [
     Answer("1500", "3", read=Decimal(1500)), Answer("2026-03-01", "5", read=date(2026, 3, 1)),
     Answer("8:30", "10", read=time(8, 30)), Answer("x", "1"), Answer("y", "9"), Answer(None, None), Answer("z", "99"),
 ]  # fmt: skip
+TABLES = {"debt_collection": 1, "address_validation": 2, "business_validation": 3}
 TEXTS = ["Monto", "¿MONTO?", "Fecha", None, "", "🙂", "source", "Horario"]
 
 
@@ -464,7 +490,7 @@ def _found(file: File) -> dict[int, Any]:
     columns = file.columns()
     result: dict[int, Any] = {}
     for table in file.tables():
-        product = int(table.removeprefix("product_"))
+        product = TABLES.get(table) or int(table.removeprefix("product_"))
         mine = {
             key: column for (of, *key_parts), column in columns.items() if of == product for key in [tuple(key_parts)]
         }
@@ -484,9 +510,7 @@ def test_built_bit_by_bit_the_tables_are_those_of_one_build(
     file: File, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(seed)
-    monkeypatch.setattr(pivot, "_ANSWERS_AT_ONCE", random.choice([1, 5, 1_000_000]))
-    monkeypatch.setattr(pivot, "_BYTES_AT_ONCE", random.choice([1, 1000, 1 << 30]))
-    monkeypatch.setattr(pivot, "_STRETCH", random.choice([1, 7, 1000]))
+    monkeypatch.setattr(wide, "_DAYS", wide._DAYS.replace("50000", random.choice(["1", "3", "50000"])))
     visits: dict[str, tuple[int | None, list[Question]]] = {}
     for _ in range(6):
         for _ in range(random.randrange(1, 8)):
@@ -496,7 +520,8 @@ def test_built_bit_by_bit_the_tables_are_those_of_one_build(
                 file.remove(visit_id)
             else:
                 visits[visit_id] = random.choice([1, 1, 2, None]), _checklist(random)
-                file.put(visit_id, visits[visit_id][0], *visits[visit_id][1])
+                day = random.choice([None, 1, 2, 2, 3, 31])
+                file.put(visit_id, visits[visit_id][0], *visits[visit_id][1], day=day)
         file.build()
         assert _found(file) == _expected(file, visits)
     bit_by_bit = {table: (file.asked(table), file.rows(table)) for table in file.tables()}

@@ -73,7 +73,7 @@ def pay(home: Path, account: str, day: str) -> None:
 def rows(home: Path, query: str) -> list[dict[str, Any]]:
     """What a query on schema marts of the published file answers."""
     with duckdb.connect() as connection:
-        connection.execute(f"attach '{home}/warehouse/kobra.duckdb' as w (read_only); use w.marts")
+        connection.execute(f"attach '{home}/warehouse/analytics.duckdb' as w (read_only); use w.marts")
         found = connection.execute(query)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

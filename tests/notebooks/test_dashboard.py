@@ -275,7 +275,8 @@ def test_before_the_first_publish_it_waits_for_it(tab: Tab, tmp_path: Path, home
         tab.wait("document.body?.innerText.includes('Nothing is published yet')")
         (tmp_path / "new" / "warehouse").mkdir(parents=True)
         subprocess.run(
-            ["cp", home / "warehouse" / "kobra.duckdb", tmp_path / "new" / "warehouse" / "kobra.duckdb"], check=True
+            ["cp", home / "warehouse" / "analytics.duckdb", tmp_path / "new" / "warehouse" / "analytics.duckdb"],
+            check=True,
         )
         tab.wait("document.querySelector('[data-figure=visits_completed]')")
 

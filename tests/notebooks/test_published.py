@@ -14,7 +14,7 @@ from pipelines.publish import export
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "kobra.duckdb"
+    path = tmp_path / "analytics.duckdb"
     write(path, "old")
     return path
 
@@ -68,7 +68,7 @@ def test_many_new_files_leave_nothing_open(file: Path) -> None:
 
 
 def test_nothing_published_is_said(tmp_path: Path) -> None:
-    place = Published(tmp_path / "kobra.duckdb")
+    place = Published(tmp_path / "analytics.duckdb")
     assert place.stamp() is None
     with pytest.raises(NothingPublishedError, match="kobra run"):
         place.now()
@@ -100,5 +100,5 @@ def test_the_lower_bound_is_wilsons(hits: int, tried: int, low: float | None) ->
 
 def test_a_home_may_have_a_quote_in_its_name(file: Path, tmp_path: Path) -> None:
     (odd := tmp_path / "o'brien").mkdir()
-    shutil.copy(file, odd / "kobra.duckdb")
-    assert Published(odd / "kobra.duckdb").now().row("select visit_id from visits") == {"visit_id": "old"}
+    shutil.copy(file, odd / "analytics.duckdb")
+    assert Published(odd / "analytics.duckdb").now().row("select visit_id from visits") == {"visit_id": "old"}

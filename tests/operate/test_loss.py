@@ -71,14 +71,14 @@ def test_all_that_is_there_is_not_missed_however_it_was_compressed_or_put_togeth
     assert home.kobra("verify").returncode == 0
     assert home.kobra("run").returncode == 0
     assert "0 segments waiting" not in home.kobra("status").stdout
-    home.warehouse.working.unlink()
+    home.files.working.unlink()
     assert home.kobra("run").returncode == 0
     assert home.values("select count(*) from visits") == [40]
 
 
 def test_a_rebuild_that_would_have_less_says_so_and_is_not_done_unless_told(home: Home) -> None:
     first(home).unlink()
-    home.warehouse.working.unlink()
+    home.files.working.unlink()
     done = home.kobra("run")
     assert done.returncode == 2
     assert "2026-03-01: 1 segment(s) with 50 deliveries" in done.stderr
@@ -91,7 +91,7 @@ def test_a_rebuild_that_would_have_less_says_so_and_is_not_done_unless_told(home
 
 def test_on_a_terminal_it_asks(home: Home) -> None:
     first(home).unlink()
-    home.warehouse.working.unlink()
+    home.files.working.unlink()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     for answer, code, visits in ((b"n\n", 2, 150), (b"y\n", 0, 100)):
         ours, theirs = pty.openpty()
@@ -114,7 +114,7 @@ def test_days_that_retain_removed_are_not_missed_and_a_rebuild_without_them_is_a
     assert "3 raw partition(s)" in home.kobra("retain", "--raw-days", "30").stdout
     assert home.kobra("verify").returncode == 0
     assert "gone" not in home.kobra("status").stdout
-    home.warehouse.working.unlink()
+    home.files.working.unlink()
     assert home.kobra("run").returncode == 2
     assert home.kobra("run", "--accept-loss").returncode == 0
     assert home.values("select visit_id from visits") == ["new"]
@@ -145,7 +145,7 @@ DAMAGES = (cut, cut_to_nothing, flip)
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_working_file_is_made_anew_by_the_next_run(home: Home, damage: Callable[[Path], None]) -> None:
-    damage(home.warehouse.working)
+    damage(home.files.working)
     doctor = home.kobra("doctor")
     assert doctor.returncode == 1
     assert "working.duckdb is damaged" in doctor.stdout
@@ -155,7 +155,7 @@ def test_a_damaged_working_file_is_made_anew_by_the_next_run(home: Home, damage:
     assert done.returncode == 0, done.stderr
     assert "working.duckdb is damaged" in done.stderr
     assert home.values("select count(*) from visits") == [151]
-    assert not list(home.warehouse.folder.glob("damaged*"))
+    assert not list(home.files.warehouse.glob("damaged*"))
     assert home.kobra("status").returncode == 0
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_working_file_is_made_anew_by_the_next_run(home: Home, damage:
 def test_a_damaged_working_file_is_said_with_the_command_that_mends_it(
     home: Home, damage: Callable[[Path], None]
 ) -> None:
-    damage(home.warehouse.working)
+    damage(home.files.working)
     for command in (("build", "--full-refresh"), ("publish",)):
         done = home.kobra(*command)
         if done.returncode == 0:  # a publish that copied what it did not read
@@ -174,7 +174,7 @@ def test_a_damaged_working_file_is_said_with_the_command_that_mends_it(
 
 
 def test_where_the_raw_store_has_less_it_is_not_made_anew(home: Home) -> None:
-    flip(home.warehouse.working)
+    flip(home.files.working)
     first(home).unlink()
     home.land(small("after"))
     done = home.kobra("run")
@@ -188,8 +188,8 @@ def test_where_the_raw_store_has_less_it_is_not_made_anew(home: Home) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_published_file_is_said_and_publishing_mends_it(home: Home, damage: Callable[[Path], None]) -> None:
-    home.warehouse.published.chmod(0o600)
-    damage(home.warehouse.published)
+    home.files.published.chmod(0o600)
+    damage(home.files.published)
     status, doctor = home.kobra("status"), home.kobra("doctor")
     assert (status.returncode, doctor.returncode) == (1, 1)
     assert "`kobra publish`" in status.stdout
@@ -202,8 +202,8 @@ def test_a_damaged_published_file_is_said_and_publishing_mends_it(home: Home, da
 
 
 def test_it_is_published_for_reading_alone_and_nothing_stands_beside_it(home: Home) -> None:
-    assert home.warehouse.published.stat().st_mode & 0o777 == 0o400
-    wal = home.warehouse.published.with_name("kobra.duckdb.wal")
+    assert home.files.published.stat().st_mode & 0o777 == 0o400
+    wal = home.files.published.with_name("analytics.duckdb.wal")
     wal.write_bytes(b"of another program")
     assert "kobra run removes it" in home.kobra("doctor").stdout
     assert home.kobra("run").returncode == 0
@@ -214,21 +214,21 @@ def test_it_is_published_for_reading_alone_and_nothing_stands_beside_it(home: Ho
 def test_a_published_path_that_is_a_symbolic_link_keeps_being_one(home: Home, tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    shutil.move(home.warehouse.published, shelf / "visits.duckdb")
-    home.warehouse.published.symlink_to(shelf / "visits.duckdb")
+    shutil.move(home.files.published, shelf / "visits.duckdb")
+    home.files.published.symlink_to(shelf / "visits.duckdb")
     home.land(small("new"))
     assert home.kobra("run").returncode == 0
-    assert home.warehouse.published.is_symlink()
+    assert home.files.published.is_symlink()
     assert [each.name for each in shelf.iterdir()] == ["visits.duckdb"]
     with duckdb.connect(str(shelf / "visits.duckdb"), read_only=True) as connection:
         assert connection.execute("select count(*) from kobra.visits").fetchone() == (151,)
 
 
 def test_doctor_says_who_holds_the_published_file(home: Home) -> None:
-    with duckdb.connect(str(home.warehouse.published), read_only=True):
+    with duckdb.connect(str(home.files.published), read_only=True):
         assert f"process {os.getpid()} " in home.kobra("doctor").stdout
-    home.warehouse.published.chmod(0o600)
-    with duckdb.connect(str(home.warehouse.published)):
+    home.files.published.chmod(0o600)
+    with duckdb.connect(str(home.files.published)):
         told = home.kobra("doctor").stdout
     assert f"process {os.getpid()} " in told
     assert "has it open to write" in told

@@ -54,7 +54,7 @@ def test_status_shows_its_screen_whatever_the_terminal_can_write(evil: Home, enc
     assert b"raw store" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["{{ x }}", 'it\'s "q"', "a b;c#*", "ünï\\b"])
+@pytest.mark.parametrize("name", ["a b;c&", "ünï\\b"])
 def test_a_home_of_any_name_works(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path / name)
     home.land(small("1", externalID="7"))
@@ -65,7 +65,7 @@ def test_a_home_of_any_name_works(tmp_path: Path, name: str) -> None:
     assert list((home.path / "exports").iterdir())
 
 
-@pytest.mark.parametrize("name", ["a?b", "100%"])
+@pytest.mark.parametrize("name", ["a?b", "100%", "a#b", "{{ x }}", "it's", '"q"', "c*", "[d]"])
 def test_a_home_whose_name_cannot_work_is_refused_at_once(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path / name)
     for command in (("run",), ("import", "x"), ("status",)):

@@ -7,12 +7,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import date
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from fast_build import without_marts
 
 _forked = get_context("forkserver")
 _forked.set_forkserver_preload(
@@ -23,7 +24,8 @@ _forked.set_forkserver_preload(
         "pipelines.cli",
         "pipelines.load.flatten",
         "pipelines.load.source",
-        "pipelines.build.build",
+        "pipelines.run",
+        "fast_build",
     ]
 )
 
@@ -33,12 +35,13 @@ DIED = 66  # exit code of a process that died where it was told to
 class Plan(NamedTuple):
     """How a run differs from an everyday one.
 
-    `dies_in_query`: dies before the nth statement that dlt sends, counted over all batches. `dies_after`: dies after
-    the nth return of a function of the product, as ("pipelines.load.flatten", "stage", 2). `builds`: with models,
-    too, which takes its time; what a load leaves behind shows without.
+    `dies_in_query`: dies before the nth statement that dlt sends, counted over all loads. `dies_after`: dies after
+    the nth return of a function of the product, as ("pipelines.load.load", "taken", 2). `builds`: with marts, too,
+    which takes its time; what a load leaves behind shows without.
     """
 
-    batch_deliveries: int = 60
+    chunk_deliveries: int = 60
+    load_segments: int = 1
     dies_in_query: int | None = None
     dies_after: tuple[str, str, int] | None = None
     patch: Callable[[], None] | None = None
@@ -69,19 +72,18 @@ def _run(home: Path, plan: Plan) -> None:
         os.dup2(log.fileno(), 2)
     os.environ["KOBRA_HOME"] = str(home)
     from pipelines import cli  # noqa: PLC0415
-    from pipelines.build import build as marts  # noqa: PLC0415
     from pipelines.load import batches  # noqa: PLC0415
 
-    if not plan.builds:
-        marts.build = lambda *_, **__: marts.Built(date.max, 0)
-    batches.BATCH_DELIVERIES = plan.batch_deliveries
+    batches.CHUNK_DELIVERIES, batches.LOAD_SEGMENTS = plan.chunk_deliveries, plan.load_segments
+    building = nullcontext() if plan.builds else without_marts()
     if plan.patch:
         plan.patch()
     if plan.dies_in_query is not None:
         _die_in_query(plan.dies_in_query)
     if plan.dies_after is not None:
         _die_after(*plan.dies_after)
-    raise SystemExit(cli.main(list(plan.arguments)))
+    with building:
+        raise SystemExit(cli.main(list(plan.arguments)))
 
 
 def _die_in_query(number: int) -> None:

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+from fast_build import without_marts
 
-from pipelines.warehouse.warehouse import Loaded, Warehouse
+from pipelines import run
+from pipelines.warehouse import home
+from pipelines.warehouse.lock import lock
+from pipelines.warehouse.state import Brought
 from receiver import rawstore
 
 HERE = Path(__file__).parent
@@ -43,7 +47,7 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.warehouse = Warehouse(path)
+        self.files = home.Home(path)
         self.raw = path / "raw"
 
     def land(self, *posts: Post | bytes | dict[str, Any]) -> list[str]:
@@ -62,10 +66,10 @@ class Home:
         writer.close()
         return ids
 
-    def run(self) -> Loaded:
-        """Load and publish in this process, without models."""
-        with self.warehouse.lock():
-            return self.warehouse.run(lambda _: float("inf"))
+    def run(self) -> Brought:
+        """Load and publish in this process, without marts."""
+        with lock(self.files), without_marts():
+            return run.run(self.files)
 
     def kobra(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """The command, in a process of its own."""
@@ -75,9 +79,7 @@ class Home:
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The published file, attached read-only as `w`."""
         with duckdb.connect() as connection:
-            connection.execute(
-                f"attach '{self.warehouse.published}' as w (read_only); set timezone = 'UTC'; use w.kobra"
-            )
+            connection.execute(f"attach '{self.files.published}' as w (read_only); set timezone = 'UTC'; use w.kobra")
             yield connection
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from kobra_home import KOBRA, Home, Post, encoded, later, loaded, small
 from pipelines.contract import REJECTS
 from pipelines.load import batches
 from pipelines.load.parse import Reject, Visit, read_body
+from pipelines.warehouse.lock import lock
 from receiver import rawstore
 
 NOTHING_NEW = """
@@ -76,14 +77,15 @@ def test_the_first_run_of_an_empty_home_publishes_empty_tables_that_only_the_own
     assert {path.stat().st_mode & 0o077 for path in home.path.rglob("*")} == {0}
 
 
-def test_run_is_load_and_publish(tmp_path: Path) -> None:
+def test_run_is_load_build_and_publish(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.land(small("1"), Post(b"{", later(seconds=1)))
     done = home.kobra("load")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "2 deliveries from 1 segment(s): 1 new, 0 duplicates, 1 rejected\n"
-    assert not home.warehouse.published.exists()
-    assert home.kobra("publish").returncode == 0
+    assert done.stdout == "2 deliveries from 1 segment(s), 1 of them rejected\n"
+    assert home.kobra("publish").returncode == 2
+    assert not home.files.published.exists()
+    assert home.kobra("build").returncode == home.kobra("publish").returncode == 0
     assert home.values("select visit_id from visits") == ["1"]
     assert home.kobra("run").returncode == 0
 
@@ -92,11 +94,11 @@ def test_a_run_with_nothing_new_loads_neither_dlt_nor_duckdb_and_leaves_the_file
     home = Home(tmp_path)
     home.land(small("1"))
     assert home.kobra("run").returncode == 0
-    before = home.warehouse.published.stat()
+    before = home.files.published.stat()
     environ = os.environ | {"KOBRA_HOME": str(home.path)}
     answer = subprocess.check_output([sys.executable, "-c", NOTHING_NEW], env=environ, text=True)
     assert answer == "0 []\n"
-    assert home.warehouse.published.stat() == before
+    assert home.files.published.stat() == before
     home.land(small("2"))
     answer = subprocess.check_output([sys.executable, "-c", NOTHING_NEW], env=environ, text=True)
     assert answer.splitlines()[-1].startswith("0 ['dlt', 'duckdb'")
@@ -107,14 +109,14 @@ def test_a_run_with_nothing_new_loads_neither_dlt_nor_duckdb_and_leaves_the_file
 def test_while_another_run_holds_the_lock_a_command_exits_75_at_once(tmp_path: Path, command: str) -> None:
     home = Home(tmp_path)
     home.land(small("1"))
-    with home.warehouse.lock():
+    with lock(home.files):
         done = home.kobra(command, *(["--source", "a", tmp_path / "x"] if command == "import" else []))
     assert (done.returncode, done.stdout) == (75, "")
     assert done.stderr == "kobra: another run holds the lock; this one changed nothing\n"
 
 
 def test_status_and_rejects_need_no_lock(settled: Home) -> None:
-    with settled.warehouse.lock():
+    with lock(settled.files):
         assert settled.kobra("status").returncode == settled.kobra("rejects").returncode == 0
 
 
@@ -177,7 +179,7 @@ def test_segments_of_past_days_are_compressed_by_the_run_and_stay_the_same_segme
     home.run()
     assert [path.name for path in home.segments()] == [f"{old}.jsonl.zst", f"{today}.jsonl"]
     assert home.run().deliveries == 0
-    home.warehouse.working.unlink()
+    home.files.working.unlink()
     assert home.run().new == 2
     assert home.values("select segment from segments order by all") == [old, today]
 
@@ -306,5 +308,5 @@ def test_reading_the_rejects_again_may_be_cut_short_and_repeated(faulty: Home, n
     retry = ("load", "--retry-rejects")
     finish(faulty.path, Plan(dies_in_query=number, arguments=retry))
     assert finish(faulty.path, Plan(arguments=retry)) == 0
-    assert finish(faulty.path, Plan(arguments=("publish",))) == 0
+    assert finish(faulty.path, Plan()) == 0
     assert_all_read(faulty)

@@ -98,7 +98,7 @@ def test_a_rebuild_finds_it_again(tmp_path: Path, library: Path) -> None:
     home = Home(tmp_path / "home")
     land(home, 7)
     kobra(home, library, "run")
-    for path in home.warehouse.folder.iterdir():
+    for path in home.files.warehouse.iterdir():
         if path.is_file():
             path.unlink()
     assert kobra(home, library, "run").returncode == 0
@@ -133,7 +133,7 @@ def test_a_delivery_at_which_the_reader_stands_still_is_found_once_that_process_
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     environ |= {"KOBRA_HOME": str(home.path), "PYTHONPATH": str(library)}
     with subprocess.Popen([KOBRA, "run"], env=environ) as process:
-        while not (home.warehouse.folder / "reading").exists() or not (home.warehouse.folder / "reading").read_text():
+        while not (home.files.warehouse / "reading").exists() or not (home.files.warehouse / "reading").read_text():
             pass
         process.send_signal(signal.SIGKILL)
     assert kobra(home, library, "run").returncode == 0
@@ -143,8 +143,8 @@ def test_a_delivery_at_which_the_reader_stands_still_is_found_once_that_process_
 def test_a_process_that_is_killed_while_it_reads_rejects_nothing(tmp_path: Path, library: Path) -> None:
     home = Home(tmp_path / "home")
     land(home)
-    home.warehouse.folder.mkdir()
-    (home.warehouse.folder / "reading").write_text("".join(f"{json.dumps(str(path))}\n" for path in home.segments()))
+    home.files.warehouse.mkdir()
+    (home.files.warehouse / "reading").write_text("".join(f"{json.dumps(str(path))}\n" for path in home.segments()))
     assert kobra(home, library, "run").returncode == 0
     assert outcomes(home) == {"new": 40}
 

@@ -83,10 +83,10 @@ def run(home: Home, where: Path, **variables: str) -> subprocess.CompletedProces
 
 def counts(home: Home) -> tuple[int, int, int]:
     with duckdb.connect() as connection:
-        connection.execute(f"attach '{home.warehouse.published}' as w (read_only)")
+        connection.execute(f"attach '{home.files.published}' as w (read_only)")
         found = connection.execute(
             "select (select count(*) from w.kobra.visits), (select count(*) from w.marts.visits),"
-            " (select count(*) from w.wide.product_1)"
+            " (select count(*) from w.wide.debt_collection)"
         ).fetchone()
     assert found
     return found
@@ -115,10 +115,10 @@ def test_no_folder_of_dlt_or_dbt_changes_a_run(tmp_path: Path) -> None:
 DIVERTED = {
     "dlt writes to another schema": "from pipelines.load import dlt_settings;"
     " dlt_settings._SETTINGS['dev_mode'] = True",
-    "dbt leaves its tests out": "from pipelines.build import project; honest = project.flags;"
-    " project.flags = lambda target: [*honest(target), '--resource-type', 'model']",
-    "dbt leaves its models out": "from pipelines.build import project; honest = project.flags;"
-    " project.flags = lambda target: [*honest(target), '--resource-type', 'test']",
+    "dbt leaves its tests out": "from pipelines.build import dbt;"
+    " dbt._scope = lambda full: ['--full-refresh', '--resource-type', 'model']",
+    "dbt leaves its models out": "from pipelines.build import dbt;"
+    " dbt._scope = lambda full: ['--full-refresh', '--resource-type', 'test']",
 }
 
 
@@ -126,7 +126,7 @@ DIVERTED = {
 def test_a_run_that_is_diverted_all_the_same_fails_and_keeps_what_is_published(tmp_path: Path, way: str) -> None:
     home = fed(tmp_path / "home")
     assert run(home, tmp_path).returncode == 0
-    before = home.warehouse.published.read_bytes()
+    before = home.files.published.read_bytes()
     home.land(small("V9"))
     program = f"import sys; from pipelines import cli; {DIVERTED[way]}; sys.exit(cli.main(['run', '--full-refresh']))"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
@@ -139,4 +139,4 @@ def test_a_run_that_is_diverted_all_the_same_fails_and_keeps_what_is_published(t
     )
     assert done.returncode == 1
     assert "diverts" in done.stderr or "cannot be built" in done.stderr
-    assert home.warehouse.published.read_bytes() == before
+    assert home.files.published.read_bytes() == before

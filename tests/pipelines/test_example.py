@@ -74,6 +74,8 @@ def test_its_twelve_questions_stand_in_the_order_of_delivery(kobra: Home) -> Non
             "question_id": question_id,
             "question_name": name,
             "question_order": place,
+            "section": None,
+            "extra": None,
         }
         for place, (question_id, name, _) in enumerate(CHECKLIST, 1)
     ]
@@ -93,6 +95,7 @@ def test_its_fourteen_answers_stand_under_their_questions(kobra: Home) -> None:
             "answer_order": answer_pos,
             **typed,
             **read,
+            "extra": None,
         }
         for question_pos, (_, _, answers) in enumerate(CHECKLIST, 1)
         for answer_pos, (answer_id, answer_type, name, read) in enumerate(answers, 1)
@@ -112,6 +115,7 @@ def test_its_delivery_segment_and_version_are_accounted_for(kobra: Home) -> None
         {
             **known,
             "delivery_id": visit["delivery_id"],
+            "item": 1,
             "received_at": NOON,
             "outcome": "new",
             "segment": name,
@@ -136,13 +140,14 @@ def test_its_delivery_segment_and_version_are_accounted_for(kobra: Home) -> None
             "cancelled": False,
             "end_local": datetime(2020, 3, 17, 13, 58, 29),
             "delivery_id": visit["delivery_id"],
+            "item": 1,
         }
     ]
 
 
 def test_the_published_file_needs_no_other_file(kobra: Home, tmp_path: Path) -> None:
-    assert not kobra.warehouse.published.with_name("kobra.duckdb.wal").exists()
+    assert not kobra.files.published.with_name("analytics.duckdb.wal").exists()
     elsewhere = Home(tmp_path)
-    elsewhere.warehouse.folder.mkdir()
-    elsewhere.warehouse.published.write_bytes(kobra.warehouse.published.read_bytes())
+    elsewhere.files.warehouse.mkdir()
+    elsewhere.files.published.write_bytes(kobra.files.published.read_bytes())
     assert elsewhere.values("select visit_id from visits") == ["9A1190V5974"]

@@ -156,7 +156,7 @@ def test_a_segment_behind_a_symbolic_link_and_what_a_diverted_load_left_go_too(t
     shutil.move(path, elsewhere)
     path.symlink_to(elsewhere)
     assert home.kobra("run").returncode == 0
-    with duckdb.connect(str(home.warehouse.working)) as connection:
+    with duckdb.connect(str(home.files.working)) as connection:
         connection.execute(f"create schema prod_kobra; create table prod_kobra.visits as select '{MARK}' as comment")
         connection.execute("create table prod_kobra._dlt_loads as select 1 as load_id")
     done = home.kobra("forget", "--yes", "--source", "lender_a", "--account", "110")

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.privacy import identity, texts
-from pipelines.privacy.identity import Number, numbers
+from pipelines import identity
+from pipelines.identity import Number, numbers
+from pipelines.privacy import texts
 
 ONE = "+525555550171"
 SPELLINGS = (

@@ -18,11 +18,12 @@ from interruptions import DIED, Plan, finish, start
 from kobra_home import Home, Post, encoded, later, small
 
 from pipelines.sample.visits import deliveries
+from pipelines.warehouse.lock import lock
 from receiver import rawstore
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "8"))  # 60 for a long look
 SEGMENTS, DELIVERIES = 3, 200
-QUERIES = 12  # statements that dlt sends for a page, about
+QUERIES = 17  # statements that dlt sends for a load, about
 Rows = dict[str, Counter[tuple[Any, ...]]]
 
 
@@ -69,7 +70,7 @@ def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
     path = tmp_path_factory.mktemp("undisturbed")
     shutil.copytree(raw, path / "raw")
     assert finish(path, Plan()) == 0
-    return everything(path / "warehouse" / "kobra.duckdb")
+    return everything(path / "warehouse" / "analytics.duckdb")
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def home(raw: Path, tmp_path: Path) -> Home:
 
 def assert_made_good(home: Home, undisturbed: Rows) -> None:
     assert finish(home.path, Plan()) == 0
-    assert differences(everything(home.warehouse.published), undisturbed) == {}
-    assert not list(home.warehouse.folder.glob(".publishing*"))
+    assert differences(everything(home.files.published), undisturbed) == {}
+    assert not list(home.files.warehouse.glob(".publishing*"))
 
 
 def differences(found: Rows, expected: Rows) -> dict[str, list[Any]]:
@@ -127,9 +128,8 @@ def test_killed_between_the_commits_of_two_tables_then_run_is_as_if_nothing_had_
 @pytest.mark.parametrize(
     "moment",
     [
-        ("pipelines.load.flatten", "stage", 2),
-        ("pipelines.warehouse.warehouse", "_Loads.load", 2),
-        ("pipelines.warehouse.warehouse", "_sync", 1),
+        ("pipelines.load.load", "_check_arrived", 2),
+        ("pipelines.publish.publish", "_sync", 1),
         ("receiver.rawstore", "compress_segment", 1),
     ],
     ids=lambda moment: moment[1],
@@ -143,16 +143,17 @@ def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
 
 def believe_every_segment() -> None:
     """A loader that takes a segment for loaded as soon as its row is there."""
-    from pipelines.warehouse import warehouse  # noqa: PLC0415
+    from pipelines.load import load  # noqa: PLC0415
+    from pipelines.warehouse import database  # noqa: PLC0415
 
     def taken(connection: Any) -> dict[rawstore.Key, str]:
-        there = "select count(*) from duckdb_tables() where schema_name = 'kobra' and table_name = 'segments'"
-        if connection.execute(there).fetchone() != (1,):
+        if not database.has(connection, "landed", "segments"):
             return {}
-        found = connection.execute("select segment, received_date from kobra.segments").fetchall()
+        found = connection.execute("select segment, received_date from landed.segments").fetchall()
         return {rawstore.key_of(*each): each[0] for each in found}
 
-    warehouse._taken = taken
+    load.taken = taken
+    load.clean_up, load.leftovers = lambda *_: None, lambda _: []
 
 
 @pytest.mark.slow
@@ -164,7 +165,7 @@ def test_a_loader_that_believes_what_an_unfinished_load_wrote_is_caught(
         shutil.copytree(raw, home.raw)
         assert finish(home.path, Plan(dies_in_query=number)) == DIED
         assert finish(home.path, Plan(patch=believe_every_segment)) == 0
-        if differences(everything(home.warehouse.published), undisturbed):
+        if differences(everything(home.files.published), undisturbed):
             return
     pytest.fail("no moment of death told the broken loader from a sound one")
 
@@ -180,22 +181,22 @@ def load_at_once(home: Home, many: int, patch: Callable[[], None] | None = None)
 def test_of_eight_loads_at_once_one_works_and_the_others_say_so_and_change_nothing(
     home: Home, undisturbed: Rows
 ) -> None:
-    with home.warehouse.lock():
-        before = {path.name for path in home.warehouse.folder.iterdir()}
+    with lock(home.files):
+        before = {path.name for path in home.files.warehouse.iterdir()}
         began = time.monotonic()
         assert load_at_once(home, 7) == [75] * 7
         assert time.monotonic() - began < 5
-        assert {path.name for path in home.warehouse.folder.iterdir()} == before == {".lock"}
+        assert {path.name for path in home.files.warehouse.iterdir()} == before == {".lock"}
         assert "another run holds the lock" in (home.path / "run.log").read_text()
     assert load_at_once(home, 8) == [0, *[75] * 7]
-    assert differences(everything(home.warehouse.published), undisturbed) == {}
+    assert differences(everything(home.files.published), undisturbed) == {}
 
 
 def lock_nobody_out() -> None:
     """A loader that takes nobody's word for it that somebody is at work."""
-    from pipelines.warehouse.warehouse import Warehouse  # noqa: PLC0415
+    from pipelines import cli  # noqa: PLC0415
 
-    Warehouse.lock = lambda self: nullcontext(rawstore.make_folder(self.folder))
+    cli.lock = lambda home, *_: nullcontext(home.make_warehouse())
 
 
 def test_loaders_that_do_not_lock_each_other_out_are_caught(home: Home) -> None:

@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import duckdb
+import fast_build
 import oracle
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kobra_home import NOON, Home, Post, encoded, instant, micros, small
 
-from pipelines.load import batches, flatten
-from pipelines.warehouse import warehouse
+from pipelines.load import batches, load
 from receiver import rawstore
 
 EXAMPLES = int(os.environ["KOBRA_EXAMPLES"]) if "KOBRA_EXAMPLES" in os.environ else None
@@ -103,9 +103,10 @@ def drawn_batches(draw: st.DrawFn) -> list[Batch]:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_batches() -> Iterator[None]:
-    """Every segment a batch of its own."""
+    """Every segment a load of its own, every delivery a chunk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "BATCH_DELIVERIES", 1)
+        patch.setattr(batches, "LOAD_SEGMENTS", 1)
+        patch.setattr(batches, "CHUNK_DELIVERIES", 1)
         yield
 
 
@@ -144,9 +145,10 @@ def test_any_order_and_any_batching_of_any_resends_gives_the_tables_of_the_defin
 
 @pytest.mark.slow
 def test_a_loader_for_which_the_last_arrival_wins_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = "order by coalesce(finished, false) or coalesce(cancelled, false), end_local nulls first,"
-    assert rule in flatten._VERSIONS
-    monkeypatch.setattr(flatten, "_VERSIONS", flatten._VERSIONS.replace(rule, "order by"))
+    rule = "coalesce(finished, false) or coalesce(cancelled, false),\n                end_local nulls first,"
+    models = [(*of, query.replace(rule, "")) for *of, query in fast_build.models()]
+    assert models != [tuple(model) for model in fast_build.models()]
+    monkeypatch.setattr(fast_build, "models", lambda: models)
     with pytest.raises(AssertionError):
         streams(None)(assert_as_defined)()
 
@@ -175,14 +177,14 @@ def test_a_segment_that_began_earlier_and_ends_later_is_loaded_when_it_ends(tmp_
 def test_a_loader_that_remembers_only_the_last_segment_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = warehouse._taken
+    honest = load.taken
 
     def up_to_the_last(connection: duckdb.DuckDBPyConnection) -> dict[rawstore.Key, str]:
         last = max(honest(connection), default=None)
         keys = map(rawstore.key, rawstore.closed(tmp_path / "raw").values())
         return {key: key.name for key in keys if last and key <= last}
 
-    monkeypatch.setattr(warehouse, "_taken", up_to_the_last)
+    monkeypatch.setattr(load, "taken", up_to_the_last)
     assert land_crosswise(Home(tmp_path))[-1] == ["b"]
 
 

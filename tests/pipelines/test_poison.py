@@ -209,13 +209,13 @@ def test_what_landed_is_new_or_duplicate_or_rejected(fed: Fed) -> None:
 def test_a_reader_that_passes_over_what_it_cannot_read_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = batches._Columns.add
+    honest = batches._Documents.add
 
-    def add_readable(columns: batches._Columns, segment: str, line: int, delivery: Delivery) -> None:
+    def add_readable(documents: batches._Documents, segment: str, line: int, delivery: Delivery) -> None:
         if isinstance(read_body(delivery), Visit):
-            honest(columns, segment, line, delivery)
+            honest(documents, segment, line, delivery)
 
-    monkeypatch.setattr(batches._Columns, "add", add_readable)
+    monkeypatch.setattr(batches._Documents, "add", add_readable)
     with pytest.raises(AssertionError):
         test_what_landed_is_new_or_duplicate_or_rejected(feed(Home(tmp_path), 2))
 

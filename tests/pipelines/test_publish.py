@@ -12,7 +12,10 @@ import duckdb
 import pytest
 from kobra_home import Home, Post, encoded, later, small
 
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines import run
+from pipelines.publish import publish
+from pipelines.warehouse import database
+from pipelines.warehouse import home as places
 
 PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))  # 1000 for a long look
 READERS = int(os.environ.get("KOBRA_READERS", "2"))
@@ -71,7 +74,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def readers(home: Home, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    command = [sys.executable, "-c", READER, home.warehouse.published, tmp_path / "stop"]
+    command = [sys.executable, "-c", READER, home.files.published, tmp_path / "stop"]
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(READERS)
     ]
@@ -122,56 +125,57 @@ def test_readers_in_a_loop_over_many_publishes_meet_no_error_and_nothing_mixed(
 def test_a_publisher_that_writes_over_the_published_file_is_caught(
     home: Home, readers: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_over(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute("checkpoint")
-        subprocess.run(["cp", "--", warehouse.working, warehouse.published], check=True)
+    def write_over(home: places.Home) -> None:
+        with database.working(home) as connection:
+            connection.execute("checkpoint")
+        subprocess.run(["cp", "--", home.working, home.published], check=True)
 
-    monkeypatch.setattr(Warehouse, "_publish", write_over)
+    monkeypatch.setattr(run.publishing, "publish", write_over)
     assert any(seen.wrong for seen in publish_often(home, readers, 200))
 
 
 def test_somebody_who_keeps_the_published_file_open_stops_nobody_and_keeps_what_he_opened(home: Home) -> None:
-    with duckdb.connect(str(home.warehouse.published), read_only=True) as reader:
+    with duckdb.connect(str(home.files.published), read_only=True) as reader:
         land_generation(home, 2)
         assert home.run().new == EACH + 1
         assert home.values("select comment from visits where visit_id = 'marker'") == ["2"]
-        old = reader.execute("select comment from kobra.kobra.visits where visit_id = 'marker'")
+        old = reader.execute("select comment from kobra.visits where visit_id = 'marker'")
         assert old.fetchall() == [("1",)]
-    assert home.kobra("load").returncode == home.kobra("publish").returncode == 0
+    assert home.kobra("load").returncode == 0
 
 
 def test_publishing_leaves_the_writer_his_lock_on_the_working_file(home: Home) -> None:
-    command = [sys.executable, "-c", LOCKED_OUT, home.warehouse.working]
-    with home.warehouse.open() as connection:
-        home.warehouse._publish(connection)
+    command = [sys.executable, "-c", LOCKED_OUT, home.files.working]
+    with database.working(home.files):
+        publish.publish(home.files)
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "locked out\n"
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_what_is_published_is_complete_without_the_working_file(home: Home) -> None:
-    home.warehouse.working.unlink()
+    home.files.working.unlink()
     assert home.values("select count(*) from visits") == [EACH + 1]
     schemas = home.values("select schema_name from duckdb_schemas() where database_name = 'w' and not internal")
-    assert schemas == ["kobra"]
+    assert sorted(schemas) == ["kobra", "landed", "meta", "staging"]
 
 
 def test_a_warehouse_that_was_thrown_away_comes_back_from_the_raw_store(home: Home) -> None:
     land_generation(home, 2)
     home.run()
     before = home.rows("select * from visits order by all")
-    for path in (home.warehouse.working, home.warehouse.published):
+    for path in (home.files.working, home.files.published):
         path.unlink()
     home.run()
     assert home.rows("select * from visits order by all") == before
 
 
 def test_a_publish_that_broke_off_leaves_no_trace_in_the_next_one(home: Home) -> None:
-    for name in (".publishing.duckdb", ".publishing.duckdb.wal", "kobra.duckdb.new"):
-        (home.warehouse.folder / name).write_bytes(b"half a file")
+    for name in (".publishing.duckdb", ".publishing.duckdb.wal", "analytics.duckdb.new"):
+        (home.files.warehouse / name).write_bytes(b"half a file")
     land_generation(home, 2)
     home.run()
     assert home.values("select comment from visits where visit_id = 'marker'") == ["2"]
-    assert not list(home.warehouse.folder.glob(".publishing*"))
+    assert not list(home.files.warehouse.glob(".publishing*"))
 
 
 def test_the_published_file_has_the_form_that_docs_name(tmp_path: Path) -> None:
@@ -181,7 +185,7 @@ def test_the_published_file_has_the_form_that_docs_name(tmp_path: Path) -> None:
     for arguments in (["run"], ["forget", "--yes", "--source", "lender_a", "--account", "a"], ["run"]):
         assert home.kobra(*arguments).returncode == 0
         with duckdb.connect() as connection:
-            connection.execute(f"attach '{home.warehouse.published}' as w (read_only)")
+            connection.execute(f"attach '{home.files.published}' as w (read_only)")
             form = connection.execute(
                 "select tags['storage_version'] from duckdb_databases() where database_name = 'w'"
             ).fetchone()

@@ -497,7 +497,7 @@ def test_an_instant_is_a_date_in_the_zone_of_the_visit(answers: dict[str, Any], 
 
 
 def test_a_loader_that_believes_any_name_of_a_zone_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    believed = "insert into inbox.zones values ('america/ciudad_gotica', 'America/Ciudad_Gotica');"
+    believed = "insert into zones values ('america/ciudad_gotica', 'America/Ciudad_Gotica');"
     monkeypatch.setattr(flatten, "_ZONES", flatten._ZONES + believed)
     visit = asked("v", {"answerTypeID": 5, "value": "2026-03-01T05:00:00Z"}, timeZone="America/Ciudad_Gotica")
     with pytest.raises(PipelineStepFailed, match="Unknown TimeZone"):

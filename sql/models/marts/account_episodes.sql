@@ -1,9 +1,4 @@
 -- One row per (source, account_id, product_id, episode_no): a row of completed visits of one account without long gaps.
-{{ config(
-    materialized='kept',
-    unique_key=['source', 'account_id'],
-    meta={'touched': 'reckoned_accounts'},
-) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 )
@@ -21,6 +16,6 @@ select
     episodes.last_date + settings.episode_days < as_of.as_of as is_closed,
     episodes.first_date,
     episodes.last_date
-from {{ touched_rows(ref('episodes'), ref('reckoned_accounts'), ['source', 'account_id']) }} as episodes
-inner join {{ ref('settings_by_source') }} as settings on settings.source = episodes.source
+from {{ ref('int_episodes') }} as episodes
+inner join {{ ref('stg_settings') }} as settings on settings.source = episodes.source
 cross join as_of

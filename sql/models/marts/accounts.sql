@@ -1,9 +1,4 @@
 -- One row per (source, account_id) with any visit: how it stands, with the columns of accounts.csv.
-{{ config(
-    materialized='kept',
-    unique_key=['source', 'account_id'],
-    meta={'touched': 'reckoned_accounts'},
-) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 ),
@@ -53,11 +48,11 @@ select
     on_file.lng,
     on_file.assigned_on,
     on_file.as_of_date
-from {{ touched_rows(ref('account_facts'), ref('reckoned_accounts'), ['source', 'account_id']) }} as facts
+from {{ ref('int_account_facts') }} as facts
 left join open_promises
     on
         open_promises.source = facts.source
         and open_promises.account_id = facts.account_id
         and open_promises.recency = 1
-left join {{ ref('accounts_on_file') }} as on_file
+left join {{ ref('stg_accounts') }} as on_file
     on on_file.source = facts.source and on_file.account_id = facts.account_id

@@ -1,20 +1,20 @@
 -- One row per (source, agent_key, local_date) with completed visits.
 {{ config(
-    materialized='kept',
-    unique_key=['source', 'agent_key', 'local_date'],
-    meta={'touched': 'touched_keys'},
+    materialized=incremental_or_table(),
+    incremental_strategy='append',
+    pre_hook="{{ delete_changed(ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }}",
 ) }}
 with completed as (
     select visits.*, settings.long_visit_minutes
-    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as visits
-    inner join {{ ref('settings_by_source') }} as settings on settings.source = visits.source
+    from {{ changed_rows(ref('int_visits'), ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }} as visits
+    inner join {{ ref('stg_settings') }} as settings on settings.source = visits.source
     where
         visits.state = 'completed' and visits.agent_key is not null and visits.local_date is not null
 ),
 
 travel as (
     select source, agent_key, local_date, sum(travel_min) as between_min, sum(travel_m) / 1000 as travel_km
-    from {{ touched_rows(ref('legs'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as legs
+    from {{ changed_rows(ref('legs'), ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }} as legs
     group by source, agent_key, local_date
 ),
 

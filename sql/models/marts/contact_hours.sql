@@ -28,4 +28,4 @@ select
     {{ wilson_low95('counted.contacts', 'counted.contact_known') }} as contact_rate_low95,
     counted.contact_known >= settings.min_visits_heatmap as is_ranked
 from counted
-inner join {{ ref('settings_by_source') }} as settings on settings.source = counted.source
+inner join {{ ref('stg_settings') }} as settings on settings.source = counted.source

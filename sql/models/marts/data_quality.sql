@@ -1,9 +1,4 @@
 -- One row per (source, local_date, check): how many were tested, how many failed. The date is NULL where unknown.
-{{ config(
-    materialized='kept',
-    unique_key=['source', 'local_date'],
-    meta={'touched': 'touched_keys'},
-) }}
 {%- set flags = quality_flags() %}
 with flags as (
     select
@@ -13,13 +8,13 @@ with flags as (
         count(*) filter (where {{ flag }}) as {{ flag }}_failed,
         count({{ flag }}) as {{ flag }}_tested{{ "," if not loop.last }}
         {% endfor %}
-    from {{ touched_rows(ref('visit_quality'), ref('touched_keys'), ['source', 'local_date']) }} as quality
+    from {{ ref('visit_quality') }} as quality
     group by source, local_date
 ),
 
 answers as (
     select source, local_date, sum(answers_unparsed) as failed, sum(answers_tested) as tested
-    from {{ touched_rows(ref('visit_checklists'), ref('touched_keys'), ['source', 'local_date']) }} as checklists
+    from {{ ref('int_visit_checklists') }} as checklists
     group by source, local_date
 ),
 

@@ -1,15 +1,15 @@
 -- One row per completed visit that has a previous one on the same (source, agent_key, local_date): (source, visit_id).
 {{ config(
-    materialized='kept',
-    unique_key=['source', 'agent_key', 'local_date'],
-    meta={'touched': 'touched_keys'},
+    materialized=incremental_or_table(),
+    incremental_strategy='append',
+    pre_hook="{{ delete_changed(ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }}",
 ) }}
 {%- set agent_day %}
     over (partition by source, agent_key, local_date order by start_at, end_at nulls last, visit_id)
 {%- endset %}
 with completed as (
     select source, visit_id, agent_key, local_date, start_at, end_at, lat, lng
-    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as visits
+    from {{ changed_rows(ref('int_visits'), ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }} as visits
     where
         state = 'completed' and agent_key is not null and local_date is not null
 ),
@@ -53,4 +53,4 @@ select
     end as speed_kmh,
     measured.start_at < measured.prev_end_at as overlaps_previous
 from measured
-inner join {{ ref('settings_by_source') }} as settings on settings.source = measured.source
+inner join {{ ref('stg_settings') }} as settings on settings.source = measured.source

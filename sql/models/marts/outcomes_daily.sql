@@ -1,9 +1,4 @@
 -- One row per (source, product_id, local_date): what came of the visits. Product and date are NULL where unknown.
-{{ config(
-    materialized='kept',
-    unique_key=['source', 'local_date'],
-    meta={'touched': 'touched_keys'},
-) }}
 with counted as (
     select
         source,
@@ -26,7 +21,7 @@ with counted as (
         count(*) filter (where state = 'completed' and validation = 'validated') as validated,
         count(*) filter (where state = 'completed' and validation = 'refuted') as refuted,
         count(*) filter (where state = 'completed' and validation = 'inconclusive') as inconclusive
-    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'local_date']) }} as visits
+    from {{ ref('visits') }} as visits
     group by source, product_id, local_date
 )
 

@@ -1,9 +1,4 @@
 -- One row per completed visit with a promise (source, visit_id): what was promised, what was paid, what became of it.
-{{ config(
-    materialized='kept',
-    unique_key=['source', 'account_id'],
-    meta={'touched': 'reckoned_accounts'},
-) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 ),
@@ -19,8 +14,8 @@ dated as (
         promises.promise_date - promises.made_date as horizon_days,
         promises.promise_date + settings.promise_grace_days as deadline,
         promises.next_made_date - 1 as day_before_next
-    from {{ touched_rows(ref('promises_made'), ref('reckoned_accounts'), ['source', 'account_id']) }} as promises
-    inner join {{ ref('settings_by_source') }} as settings on settings.source = promises.source
+    from {{ ref('int_promises_made') }} as promises
+    inner join {{ ref('stg_settings') }} as settings on settings.source = promises.source
 ),
 
 windows as (

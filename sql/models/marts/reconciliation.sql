@@ -5,19 +5,19 @@ with landed as (
         {{ utc_date('received_at') }} as received_date,
         count(*) as landed,
         count(*) filter (where outcome = 'duplicate') as duplicates
-    from {{ source('kobra', 'deliveries') }}
+    from {{ ref('kobra_deliveries') }}
     group by source, received_date
 ),
 
 versions as (
     select source, {{ utc_date('valid_from') }} as received_date, count(*) as new_versions
-    from {{ source('kobra', 'visit_versions') }}
+    from {{ ref('kobra_visit_versions') }}
     group by source, received_date
 ),
 
 rejected as (
     select source, {{ utc_date('received_at') }} as received_date, count(*) as rejected
-    from {{ source('kobra', 'rejects') }}
+    from {{ ref('kobra_rejects') }}
     group by source, received_date
 )
 

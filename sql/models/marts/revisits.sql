@@ -1,9 +1,4 @@
 -- One row per completed visit that asked for another (source, visit_id), and whether that came as agreed.
-{{ config(
-    materialized='kept',
-    unique_key=['source', 'account_id'],
-    meta={'touched': 'reckoned_accounts'},
-) }}
 with as_of as (
     select as_of from {{ source('meta', 'build') }}
 ),
@@ -14,8 +9,8 @@ asked as (
         cast(asked.follow_up_start_local as time) as follow_up_time,
         settings.revisit_tolerance_days,
         as_of.as_of
-    from {{ touched_rows(ref('revisits_asked'), ref('reckoned_accounts'), ['source', 'account_id']) }} as asked
-    inner join {{ ref('settings_by_source') }} as settings on settings.source = asked.source
+    from {{ ref('int_revisits_asked') }} as asked
+    inner join {{ ref('stg_settings') }} as settings on settings.source = asked.source
     cross join as_of
 )
 

@@ -1,19 +1,19 @@
 -- One row per completed visit (source, visit_id): what about it is odd.
 {{ config(
-    materialized='kept',
-    unique_key=['source', 'agent_key', 'local_date'],
-    meta={'touched': 'touched_keys'},
+    materialized=incremental_or_table(),
+    incremental_strategy='append',
+    pre_hook="{{ delete_changed(ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }}",
 ) }}
 with completed as (
     select visits.*
-    from {{ touched_rows(ref('visits'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as visits
+    from {{ changed_rows(ref('int_visits'), ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }} as visits
     where
         state = 'completed'
 ),
 
 legs as (
     select *
-    from {{ touched_rows(ref('legs'), ref('touched_keys'), ['source', 'agent_key', 'local_date']) }} as legs
+    from {{ changed_rows(ref('legs'), ref('int_changed_keys'), ['source', 'agent_key', 'local_date']) }} as legs
 ),
 
 spots as (
@@ -27,11 +27,11 @@ spots as (
     from completed
     where agent_key is not null and local_date is not null and lat is not null
     group by source, agent_key, local_date, round(lat, 5), round(lng, 5)
-    having count(distinct account_id) >= (select min(same_spot_accounts) from {{ ref('settings_by_source') }})
+    having count(distinct account_id) >= (select min(same_spot_accounts) from {{ ref('stg_settings') }})
 ),
 
 places as (
-    select source, account_id, lat, lng from {{ ref('accounts_on_file') }} where lat is not null and lng is not null
+    select source, account_id, lat, lng from {{ ref('stg_accounts') }} where lat is not null and lng is not null
 ),
 
 compared as (
@@ -45,7 +45,7 @@ compared as (
         spots.accounts as accounts_at_spot,
         {{ haversine_m('places.lat', 'places.lng', 'completed.lat', 'completed.lng') }} as m_from_place
     from completed
-    inner join {{ ref('settings_by_source') }} as settings on settings.source = completed.source
+    inner join {{ ref('stg_settings') }} as settings on settings.source = completed.source
     left join legs on legs.source = completed.source and legs.visit_id = completed.visit_id
     left join spots
         on

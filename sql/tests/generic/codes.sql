@@ -1,7 +1,7 @@
 {# Columns hold the codes given for each, or NULL. #}
 {% test codes(model, codes) %}
 select *
-from {{ unchecked_rows(model) }} as _row
+from {{ model }} as _row
 where not (
     {%- for column, known in codes.items() %}
     {{ 'and ' if not loop.first }}({{ column }} is null or {{ column }} in ('{{ known | join("', '") }}'))

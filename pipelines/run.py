@@ -1,0 +1,290 @@
+"""What the commands do, step by step: load what landed, build on it, publish. Whoever calls this holds the lock."""
+
+import logging
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.build import inputs, mappings
+from pipelines.errors import FaultError, UsageError
+from pipelines.load import load as loading
+from pipelines.load import segments
+from pipelines.load.load import Loaded, Progress
+from pipelines.load.segments import Ledger, Seen
+from pipelines.operate import verify
+from pipelines.privacy import forget as forgetting
+from pipelines.privacy import retention, sweep
+from pipelines.privacy.forget import Forgot, Persons
+from pipelines.privacy.retention import Policy, Retained
+from pipelines.privacy.sweep import Erasure
+from pipelines.publish import export
+from pipelines.publish import publish as publishing
+from pipelines.publish.publish import UnfinishedError
+from pipelines.stamps import stamps
+from pipelines.warehouse import database, state
+from pipelines.warehouse.damage import DamagedError, HeldError
+from pipelines.warehouse.database import OldFormError
+from pipelines.warehouse.home import DAMAGED, Home, wal
+from pipelines.warehouse.lock import BusyError
+from pipelines.warehouse.state import Brought, Run
+from receiver import rawstore
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from pipelines.build.build import Built
+
+log = logging.getLogger(__name__)
+
+
+class LessThanBeforeError(UsageError):
+    """A warehouse made anew would have less than the published one, as raw segments are gone."""
+
+
+class UnfinishedErasureError(FaultError):
+    """The raw store is done, the warehouse is not."""
+
+
+def _silent(_: Loaded) -> None:
+    pass
+
+
+# ---------------------------------------------------------------- all of it
+
+
+def run(
+    home: Home,
+    progress: Progress = _silent,
+    as_of: date | None = None,
+    *,
+    full: bool = False,
+    accept_loss: bool = False,
+) -> Brought:
+    """Load what waits, build on it, publish, and compress the raw segments of past days.
+
+    When a model or a test fails, nothing is published. A working file that is damaged, or of an earlier release, is
+    made anew, if the raw store has all that is published. Raises LessThanBeforeError, and what `build` raises.
+    """
+    check_rebuild(home, accept_loss=accept_loss)
+    try:
+        return _run(home, progress, as_of, full=full)
+    except (DamagedError, OldFormError) as why:
+        if isinstance(why, DamagedError) and why.path != home.working:
+            raise
+        log.warning("%s", why)
+    _set_aside(home)
+    check_rebuild(home, accept_loss=accept_loss)
+    return _run(home, progress, as_of, full=full)
+
+
+def _run(home: Home, progress: Progress, as_of: date | None, *, full: bool) -> Brought:
+    before = stamps(_edited(home))
+    _warn_of_missing(home)
+    with database.working(home) as connection:
+        seen = _look(home)
+        _load(home, connection, seen, progress)
+        built = _build(home, connection, as_of, full=full)
+        taken = set(loading.taken(connection))
+    _publish(home)
+    for path in home.warehouse.glob(f"{DAMAGED}*"):
+        path.unlink()
+    rawstore.compress_before(home.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
+    Erasure(home).note_swept()
+    now = segments.look(home.raw)
+    if now.closed.keys() == seen.closed.keys() and stamps(_edited(home)) == before:
+        _ledger(home).write(now, built.holds_until)
+    return built.run.brought
+
+
+def is_current(home: Home) -> bool:
+    """Whether all that landed is loaded and published already. Takes a few milliseconds and no lock."""
+    return _ledger(home).holds(home.raw) and not publishing.wals(home)
+
+
+def _ledger(home: Home) -> Ledger:
+    return Ledger(home.warehouse / "taken.json", home.working, home.published, *_edited(home), *sweep.files(home))
+
+
+def _edited(home: Home) -> list[Path]:
+    """The files by which a customer changes what is built."""
+    return [*(home.mappings / name for name in mappings.FILES), *inputs.files(home.inputs).values()]
+
+
+# ---------------------------------------------------------------- its steps
+
+
+def load(
+    home: Home, progress: Progress = _silent, *, retry_rejects: bool = False, accept_loss: bool = False
+) -> Loaded:
+    """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again."""
+    check_rebuild(home, accept_loss=accept_loss)
+    with database.working(home) as connection:
+        seen = _look(home)
+        again = Loaded()
+        if retry_rejects:
+            again = loading.reload_rejects(home, connection, seen, mappings.region_of(home.mappings))
+        return again.plus(_load(home, connection, seen, progress))
+
+
+def build(home: Home, as_of: date | None = None, *, full: bool = False) -> Run:
+    """Build and test the marts in the working file. Raises UnfinishedError, and what `build.build` raises."""
+    _check_load(home)
+    with database.working(home) as connection:
+        return _build(home, connection, as_of, full=full).run
+
+
+def publish(home: Home) -> None:
+    """Put a finished copy of the working file under its public name.
+
+    Raises UnfinishedError when there is nothing to publish, or not yet.
+    """
+    _check_load(home)
+    with database.working(home) as connection:
+        if not state.is_built(connection) or state.is_outdated(connection):
+            raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
+        if retention.finds(connection, retention.read(home)):
+            raise UnfinishedError("personal data has to be blanked first: run `kobra build`, which does it")
+    _publish(home)
+
+
+def _publish(home: Home) -> None:
+    """Publish what was built. Where somebody was erased or blanked, no byte of it stays in a file."""
+    if not (erasure := Erasure(home)).wants_rewrite:
+        publishing.publish(home)
+        return
+    with database.working(home) as connection:
+        erasure.clean(connection)
+    publishing.rewrite(home)
+    publishing.publish(home)
+    if erasure.is_unfinished:
+        _export_again(home)
+    erasure.end()
+
+
+def _check_load(home: Home) -> None:
+    """Raise UnfinishedError when the working file holds nothing, or but a part of what a load was to bring."""
+    if not home.working.exists():
+        raise UnfinishedError("nothing is loaded yet: run `kobra load` first")
+    if loading.leftovers(home):
+        raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
+
+
+def _look(home: Home) -> Seen:
+    segments.tidy(home)
+    return segments.look(home.raw)
+
+
+def _load(home: Home, connection: "DuckDBPyConnection", seen: Seen, progress: Progress) -> Loaded:
+    taken = loading.taken(connection)
+    waiting = {segment: path for segment, path in seen.closed.items() if not rawstore.is_among(path, taken)}
+    Erasure(home).keep_out(connection, waiting.values())
+    if loading.is_loaded(connection) and not waiting:
+        loading.clean_up(home, connection)
+        return Loaded()
+    return loading.load(home, connection, waiting.items(), mappings.region_of(home.mappings), progress)
+
+
+def _build(home: Home, connection: "DuckDBPyConnection", as_of: date | None, *, full: bool = False) -> "Built":
+    from pipelines.build.build import build  # noqa: PLC0415 - a run with nothing to do never gets here
+
+    built = build(home, connection, as_of, full=full)
+    if retention.finds(connection, retention.read(home)):  # only now: which answers are text, the models know
+        Erasure(home).begin_rewrite()
+        retention.blank(connection)
+        build(home, connection, as_of)
+    state.note_run(connection, built.run)
+    return built
+
+
+def _export_again(home: Home) -> None:
+    """Write anew what `kobra export` wrote to its usual folder before somebody was forgotten."""
+    try:
+        export.export_again(home.published, home.exports)
+    except export.ExportBusyError as why:
+        raise BusyError(str(why)) from why
+
+
+# ---------------------------------------------------------------- a working file that is made anew
+
+
+def check_rebuild(home: Home, *, accept_loss: bool) -> None:
+    """Raise LessThanBeforeError when there is no working file, and a new one would have less than is published.
+
+    A published file that is damaged says nothing of that.
+    """
+    if accept_loss or home.working.exists():
+        return
+    try:
+        gone = verify.missing(home, with_removed=True)
+    except DamagedError:
+        log.warning("the published file is damaged: nobody can tell whether the raw store has all that it had")
+        return
+    if gone:
+        told = "\n".join(f"  {each}" for each in gone)
+        raise LessThanBeforeError(
+            "the working file is to be made anew, and the raw store has less than what is published:\n"
+            f"{told}\nput those days back from a backup, or say --accept-loss, and what people read has less"
+        )
+
+
+def _set_aside(home: Home) -> None:
+    """Put a working file aside that is of no use: it goes once another one is published."""
+    for path in (home.working, wal(home.working)):
+        if path.exists():
+            path.replace(path.with_name(path.name.replace(home.working.stem, DAMAGED)))
+
+
+def _warn_of_missing(home: Home) -> None:
+    try:
+        gone = verify.missing(home)
+    except (DamagedError, HeldError) as why:
+        log.warning("%s", why)
+        return
+    for each in gone:
+        log.warning("the raw store has less than was loaded: %s", each)
+
+
+# ---------------------------------------------------------------- personal data
+
+
+def forget(home: Home, persons: Persons, progress: Progress = _silent, *, rejects: bool = False) -> Forgot:
+    """Erase persons everywhere, publish without them, and let nothing of them in again.
+
+    `rejects`: erase also what nobody can read and has the bare id of an account in it.
+
+    May be run again at any time, and does what is left to do. Raises UnfinishedErasureError when the marts cannot be
+    built: then the raw store is done, and the next run that comes to its end does the rest.
+    """
+    forgot = forgetting.erase(home, persons, rejects=rejects)
+    if not (home.working.exists() or rawstore.partitions(home.raw)):
+        Erasure(home).end()
+        return forgot
+    try:
+        run(home, progress)
+    except FaultError as why:
+        raise UnfinishedErasureError(
+            f"{why}\nThe raw store holds nothing of them any more; what is published still does. Mend this, and "
+            "the next kobra run finishes the erasure."
+        ) from why
+    return forgot
+
+
+def retain(home: Home, told: Policy, progress: Progress = _silent) -> Retained:
+    """Keep no more than the policy says, and remember it: what it does not say stays as it was told before.
+
+    Raises ContradictionError, ClockError. Partitions go last, when everything in them is loaded and published.
+    """
+    if home.working.exists():
+        with database.working(home) as connection:
+            retention.check_clock(connection)
+    policy = retention.remember(home, told)
+    if not home.working.exists() and not rawstore.partitions(home.raw):
+        return Retained([], policy)
+    Erasure(home).begin_rewrite()
+    run(home, progress)
+    if told.raw_days is None:
+        return Retained([], policy)
+    with database.working(home) as connection:
+        since = retention.limit(told.raw_days, retention.reckoned_from(connection))
+        taken = set(loading.taken(connection))
+    return Retained(retention.remove_partitions(home, since, taken), policy)

@@ -1,0 +1,49 @@
+{# How a model is kept from build to build: rows of what changed are deleted and made again, all others stay. An engine that
+   cannot delete makes the table again. #}
+{% macro incremental_or_table() -%}
+    {{ return(adapter.dispatch('incremental_or_table')()) }}
+{%- endmacro %}
+{% macro default__incremental_or_table() -%} {{ return('table') }} {%- endmacro %}
+{% macro duckdb__incremental_or_table() -%} {{ return('incremental') }} {%- endmacro %}
+
+{# Delete the rows whose key is in `changed`, in the transaction that adds them again. Strategy delete+insert of dbt would
+   leave those that have no successor. #}
+{% macro delete_changed(changed, key) -%}
+    {%- if is_incremental() -%}
+    delete from {{ this }} as _row where {{ is_in('_row', changed, key) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of a table; in an incremental build only those whose key is in `changed`. #}
+{% macro changed_rows(table, changed, key) -%}
+    {{ rows_in(table, changed, key) if is_incremental() else table }}
+{%- endmacro %}
+
+{# What a model reads in a full build, and what holds of it the changed rows. #}
+{% macro changed_copy(table, changed) -%} {{ changed if is_incremental() else table }} {%- endmacro %}
+
+{# Whether the row of `alias` is in a relation, by a key whose parts may be NULL. #}
+{% macro is_in(alias, relation, key) -%}
+    exists (
+        select 1 from {{ relation }} as _wanted
+        where {% for column in key %}{{ "and " if not loop.first }}_wanted.{{ column }} is not distinct from {{ alias }}.{{ column }}{{ " " if not loop.last }}{% endfor %}
+    )
+{%- endmacro %}
+
+{# The rows of a table whose key is in a relation. #}
+{% macro rows_in(table, relation, key) -%} {{ adapter.dispatch('rows_in')(table, relation, key) }} {%- endmacro %}
+{% macro default__rows_in(table, relation, key) -%}
+    (select _rows.* from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
+{%- endmacro %}
+{# Keys are looked at first; the other columns are read only where that found a row. #}
+{% macro duckdb__rows_in(table, relation, key) -%}
+    (
+        select * from {{ table }}
+        where rowid in (select _rows.rowid from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
+    )
+{%- endmacro %}
+
+{# A CTE that is computed once, where the engine would not decide so itself. #}
+{% macro materialized() -%} {{ adapter.dispatch('materialized')() }} {%- endmacro %}
+{% macro default__materialized() -%} {%- endmacro %}
+{% macro duckdb__materialized() -%} materialized {%- endmacro %}
