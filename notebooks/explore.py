@@ -48,9 +48,9 @@ def _(mo, warehouse):
     # The key is (source, visit_id) in every table that is about visits.
     joined = warehouse.sql("""
         select v.agent_name, count(*) as promises, sum(p.promise_amount) as amount,
-            -- NULL without payments.csv: not measurable is not 0
-            count(*) filter (p.status = 'kept')
-                / nullif(count(*) filter (p.status in ('kept', 'partial', 'broken')), 0) as kept_rate,
+            -- NULL without payments.csv: not measurable is not 0. Who can still pay does not count yet.
+            count(*) filter (p.is_over and p.status = 'kept')
+                / nullif(count(*) filter (p.is_over and p.status in ('kept', 'partial', 'broken')), 0) as kept_rate,
             count(*) filter (q.gps_missing) as without_coordinates
         from promises as p
         join visits as v using (source, visit_id)

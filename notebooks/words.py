@@ -84,8 +84,8 @@ _WORDS: dict[str, tuple[str, str]] = {
         "En el periodo anterior, {since} a {until}, no hay con qué comparar.",
     ),
     "left_out": (
-        "Rates counted over fewer than {enough}, and kept promises of days with open ones, are not drawn.",
-        "No se dibujan las tasas calculadas sobre menos de {enough}, ni las promesas cumplidas de días con abiertas.",
+        "Rates counted over fewer than {enough}, and kept promises of days that are not all decided, are not drawn.",
+        "No se dibujan las tasas calculadas sobre menos de {enough}, ni las promesas cumplidas de días con alguna sin resolver.",
     ),
     "too_few_to_draw": (
         "No rate is counted over {enough} or more here: choose weeks, more days or fewer filters.",
@@ -114,6 +114,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "contact_known": ("Visits with contact known", "Visitas con contacto conocido"),
     "contacts": ("Contacts", "Contactos"),
     "rpcs": ("Right-party contacts", "Contactos con titular"),
+    "contacts_asked": ("Contacts asked for a promise", "Contactos con pregunta de promesa"),
     "promises_in_contact": ("Promises with contact", "Promesas con contacto"),
     "promise_amount": ("Amount promised", "Monto prometido"),
     "contact_rate": ("Contact rate", "Tasa de contacto"),
@@ -191,8 +192,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "due_in_period": ("Fell due in these days", "Vencieron en estos días"),
     "cohorts": ("By month in which they fall due", "Por mes de vencimiento"),
     "grey_months": (
-        "In grey: some are still open. Of those, only who paid early counts so far, and the rate looks too good.",
-        "En gris: algunas siguen abiertas. De ellas solo cuenta por ahora quien pagó antes, y la tasa se ve mejor de lo que es.",
+        "In grey: not all are decided. Rates count those whose window has passed.",
+        "En gris: no todas están resueltas. Las tasas cuentan aquellas cuyo plazo ya terminó.",
     ),
     "due": ("Due", "Vencen"),
     "due_month": ("Month due", "Mes de vencimiento"),
@@ -201,11 +202,19 @@ _WORDS: dict[str, tuple[str, str]] = {
     "broken": ("Broken", "Incumplidas"),
     "open": ("Open", "Abiertas"),
     "replaced": ("Replaced", "Reemplazadas"),
-    "settled": ("Kept, in part or broken", "Cumplidas, parciales o incumplidas"),
+    "over_kept": ("Kept, window passed", "Cumplidas, plazo terminado"),
+    "over_settled": ("Kept, in part or broken, window passed", "Cumplidas, parciales o incumplidas, plazo terminado"),
     "promised_amount": ("Amount promised", "Monto prometido"),
     "settled_promised_amount": ("Promised", "Prometido"),
     "settled_paid_capped_amount": ("Paid of it", "Pagado de ello"),
     "amount_kept_rate": ("Share of the amount kept", "Proporción del monto cumplida"),
+    "payments_until": (
+        "Payments are known up to: {reach}. Of promises that could be paid after that day only those already kept are "
+        "decided, so the rates of the last days look too good.",
+        "Los pagos se conocen hasta: {reach}. De las promesas que podían pagarse después de ese día solo están resueltas "
+        "las ya cumplidas, y las tasas de los últimos días se ven mejores de lo que son.",
+    ),
+    "no_day": ("no day", "ningún día"),
     "no_payments": (
         "Without payments.csv nobody knows which promises were kept.",
         "Sin payments.csv no se sabe qué promesas se cumplieron.",

@@ -19,16 +19,17 @@ _FACTS = f"""
         select source, product_id, agent_key, local_date as day,
             state = 'completed' as completed, state = 'cancelled' as cancelled, is_contact, is_rpc,
             state = 'completed' and promise_made is not null as promise_asked,
+            is_contact and promise_made is not null as asked_in_contact,
             is_promise as promised, is_promise and is_contact as promised_in_contact,
             if(is_promise, promise_amount, null) as promised_amount,
             validation in ('validated', 'refuted') as was_concluded, validation = 'validated' as was_validated,
-            null::boolean as was_kept, null::boolean as was_settled, false as is_open
+            null::boolean as was_kept, null::boolean as was_settled, false as is_undecided
         from visits
         union all by name
         select source, product_id, agent_key, promise_date as day,
-            if(status = 'unknown', null, status = 'kept') as was_kept,
-            if(status = 'unknown', null, status in ('kept', 'partial', 'broken')) as was_settled,
-            status = 'open' as is_open
+            if(status = 'unknown', null, is_over and status = 'kept') as was_kept,
+            if(status = 'unknown', null, is_over and status in ('kept', 'partial', 'broken')) as was_settled,
+            status = 'open' or status = 'unknown' and window_end > payments_until as is_undecided
         from promises where promise_check = 'valid'
     ),
     chosen as (from facts where {CHOSEN})
@@ -43,18 +44,19 @@ _MEASURES = f"""
     -- Where no question about promises was answered, or none is mapped, there is nothing to count.
     if(count(*) filter (promise_asked) > 0, count(*) filter (promised), null) as promises,
     if(promises is null, null, count(*) filter (promised_in_contact)) as promises_in_contact,
+    count(*) filter (asked_in_contact) as contacts_asked,
     if(promises = 0, 0, sum(promised_amount)) as promise_amount,
     count(*) filter (was_validated) as validated,
     count(*) filter (was_concluded) as concluded,
-    if(count(was_settled) > 0, count(*) filter (was_kept), null) as kept,
-    if(count(was_settled) > 0, count(*) filter (was_settled), null) as settled,
-    count(*) filter (is_open) as still_open,
+    if(count(was_settled) > 0, count(*) filter (was_kept), null) as over_kept,
+    if(count(was_settled) > 0, count(*) filter (was_settled), null) as over_settled,
+    count(*) filter (is_undecided) as undecided,
     {ratio("contacts", "contact_known")} as contact_rate,
     {ratio("rpcs", "contact_known")} as rpc_rate,
-    {ratio("promises_in_contact", "contacts")} as ptp_per_contact,
+    {ratio("promises_in_contact", "contacts_asked")} as ptp_per_contact,
     {ratio("validated", "concluded")} as validated_rate,
     {ratio("visits_cancelled", "visits_ended")} as cancellation_rate,
-    {ratio("kept", "settled")} as kept_rate
+    {ratio("over_kept", "over_settled")} as kept_rate
 """
 _TOTAL = f"with {_FACTS} select {_MEASURES} from chosen where day between $since and $until"
 _BEFORE = f"with {_FACTS} select {_MEASURES} from chosen where day between $before_since and $before_until"
@@ -75,9 +77,9 @@ FIGURES = (
     Figure("contact_rate", "rate", "outcomes_daily.contact_rate", ("contacts", "contact_known")),
     Figure("rpc_rate", "rate", "outcomes_daily.rpc_rate", ("rpcs", "contact_known")),
     Figure("promises", defined="outcomes_daily.promises"),
-    Figure("ptp_per_contact", "rate", "outcomes_daily.ptp_per_contact", ("promises_in_contact", "contacts")),
+    Figure("ptp_per_contact", "rate", "outcomes_daily.ptp_per_contact", ("promises_in_contact", "contacts_asked")),
     Figure("promise_amount", "money", "outcomes_daily.promise_amount"),
-    Figure("kept_rate", "rate", "promise_cohorts.kept_rate", ("kept", "settled")),
+    Figure("kept_rate", "rate", "promise_cohorts.kept_rate", ("over_kept", "over_settled")),
     Figure("validated_rate", "rate", "outcomes_daily.validated_rate", ("validated", "concluded")),
     Figure("cancellation_rate", "rate", "outcomes_daily.cancellation_rate", ("visits_cancelled", "visits_ended")),
 )
@@ -132,9 +134,9 @@ def _breakdown(view: View, by: str) -> list[dict[str, Any]]:
 
 
 def _is_comparable(view: View, row: Mapping[str, Any], figure: Figure) -> bool:
-    """Enough to be no chance; of days whose promises are still open only the early payers are settled yet."""
+    """Enough to be no chance; of days whose promises are not all decided, those kept are known before the others."""
     below = row[figure.of[1]] if figure.of else None
-    return (below or 0) >= max(1, view.enough) and not (figure.name == "kept_rate" and row["still_open"])
+    return (below or 0) >= max(1, view.enough) and not (figure.name == "kept_rate" and row["undecided"])
 
 
 def _trend(view: View, rows: list[dict[str, Any]]) -> object:

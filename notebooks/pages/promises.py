@@ -8,11 +8,11 @@ import marimo as mo
 
 from notebooks.figures import Figure
 from notebooks.ratios import ratio
-from notebooks.view import CHOSEN, View
+from notebooks.view import CHOSEN, OF_SOURCES, View
 
 FILTERS = ("days", "sources", "products", "agents")
 
-_STATUSES = ("kept", "partial", "broken", "replaced", "open")
+_STATUSES = ("kept", "partial", "broken", "replaced", "open", "unknown")
 _WAITING = "promise_check = 'valid' and status in ('open', 'unknown')"
 _DUE = f"""
     select count(*) filter (promise_date = $as_of) as due_today,
@@ -24,7 +24,10 @@ _DUE = f"""
         count(*) filter (promise_date < $as_of and deadline >= $as_of) as in_grace
     from promises where {CHOSEN} and {_WAITING}
 """
-# What became of valid promises that fell due; NULL where no payments say so.
+# Up to which day the payments of a source are known.
+_REACH = f"select source, max(payments_until) as day from promises where {OF_SOURCES} group by 1 order by 1"
+_IS_SETTLED = "is_over and status in ('kept', 'partial', 'broken')"
+# What became of valid promises that fell due; NULL where no payments say so. Rates are as in promise_cohorts.
 _SETTLED = f"""
     count(*) as due,
     if(bool_or(status <> 'unknown'), count(*) filter (status = 'kept'), null) as kept,
@@ -32,12 +35,14 @@ _SETTLED = f"""
     if(bool_or(status <> 'unknown'), count(*) filter (status = 'broken'), null) as broken,
     if(bool_or(status <> 'unknown'), count(*) filter (status = 'open'), null) as open,
     if(bool_or(status <> 'unknown'), count(*) filter (status = 'replaced'), null) as replaced,
-    kept + partial + broken as settled,
+    count(*) filter (status = 'unknown') as unknown,
+    if(kept is null, null, count(*) filter ({_IS_SETTLED} and status = 'kept')) as over_kept,
+    if(kept is null, null, count(*) filter ({_IS_SETTLED})) as over_settled,
     if(due = 0, 0, sum(promise_amount)) as promised_amount,
-    sum(promise_amount) filter (status in ('kept', 'partial', 'broken')) as settled_promised_amount,
-    sum(least(paid_amount, promise_amount)) filter (status in ('kept', 'partial', 'broken'))
+    sum(promise_amount) filter ({_IS_SETTLED}) as settled_promised_amount,
+    sum(greatest(0, least(paid_amount, promise_amount))) filter ({_IS_SETTLED} and promise_amount is not null)
         as settled_paid_capped_amount,
-    {ratio("kept", "settled")} as kept_rate,
+    {ratio("over_kept", "over_settled")} as kept_rate,
     {ratio("settled_paid_capped_amount", "settled_promised_amount")} as amount_kept_rate
 """
 _PERIOD = f"""
@@ -46,8 +51,9 @@ _PERIOD = f"""
 """
 _BEFORE = _PERIOD.replace("$since", "$before_since").replace("$until", "$before_until")
 _COHORTS = f"""
-    select strftime(promise_date, '%Y-%m') as due_month, {_SETTLED}, open > 0 as is_unsettled from promises
-    where {CHOSEN} and promise_check = 'valid' group by 1 order by 1 desc
+    select strftime(promise_date, '%Y-%m') as due_month, {_SETTLED},
+        bool_or(status = 'open' or status = 'unknown' and window_end > payments_until) as is_unsettled
+    from promises where {CHOSEN} and promise_check = 'valid' group by 1 order by 1 desc
 """
 _LIST = f"""
     select promises.source, promises.account_id, v.client_name, coalesce(v.agent_name, promises.agent_key) as agent,
@@ -69,7 +75,7 @@ _DUE_FIGURES = (
 )
 _FIGURES = (
     Figure("due", defined="promise_cohorts.due"),
-    Figure("kept_rate", "rate", "promise_cohorts.kept_rate", ("kept", "settled")),
+    Figure("kept_rate", "rate", "promise_cohorts.kept_rate", ("over_kept", "over_settled")),
     Figure(
         "amount_kept_rate", "rate", "promise_cohorts.amount_kept_rate",
         ("settled_paid_capped_amount", "settled_promised_amount"),
@@ -101,10 +107,11 @@ def controls(_view: View, _kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(view: View, _chosen: Mapping[str, Any]) -> object:
-    waiting, cohorts = view.rows(_LIST), view.rows(_COHORTS)
+    waiting, cohorts, reach = view.rows(_LIST), view.rows(_COHORTS), _reach(view)
     names = {"source": view.words("source"), **{column.name: view.words(column.name) for column in LIST_COLUMNS}}
     return mo.vstack([
         view.note("as_of", day=view.as_of),
+        *([view.note("payments_until", reach=reach)] if reach else []),
         view.cards(_DUE_FIGURES, view.row(_DUE)),
         view.title("due_in_period"),
         view.cards(_FIGURES, view.row(_PERIOD), view.row(_BEFORE)),
@@ -118,6 +125,15 @@ def show(view: View, _chosen: Mapping[str, Any]) -> object:
     ])  # fmt: skip
 
 
+def _reach(view: View) -> str:
+    """The sources whose payments end before the day of the build, with the last day known; none without any."""
+    until = view.rows(_REACH)
+    short = [row for row in until if row["day"] is None or row["day"] < view.as_of]
+    if all(row["day"] is None for row in until):
+        return ""
+    return ", ".join(f"{row['source']} {row['day'] or view.words('no_day')}" for row in short)
+
+
 def _bars(view: View, cohorts: list[dict[str, Any]]) -> object:
     words = view.words
     points = [
@@ -126,7 +142,7 @@ def _bars(view: View, cohorts: list[dict[str, Any]]) -> object:
         for order, status in enumerate(_STATUSES)
         if cohort[status] is not None
     ]
-    if not points:
+    if all(cohort["kept"] is None for cohort in cohorts):
         return view.note("no_payments")
     drawn = (
         alt.Chart(alt.Data(values=points))
@@ -139,7 +155,7 @@ def _bars(view: View, cohorts: list[dict[str, Any]]) -> object:
                 "status:N", title=None,
                 scale=alt.Scale(
                     domain=[words(status) for status in _STATUSES],
-                    range=["#2e7d32", "#f9a825", "#c62828", "#90a4ae", "#1e88e5"],
+                    range=["#2e7d32", "#f9a825", "#c62828", "#90a4ae", "#1e88e5", "#e0e0e0"],
                 ),
                 legend=alt.Legend(orient="top"),
             ),

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -139,11 +138,18 @@ def _built(connection: "DuckDBPyConnection") -> dict[str, Any]:
     ).fetchall()
     return dict(zip(("as_of", "last_run_at", "last_run_s", "unbalanced_days"), row, strict=True)) | {
         "unusable_input_rows": dict(refused),
+        "payments_until": dict(connection.execute(_PAYMENTS_UNTIL).fetchall()),
         "unmapped_questions": _counts(connection, _UNMAPPED_QUESTIONS),
         "unmapped_labels": _counts(connection, _UNMAPPED_LABELS),
     }
 
 
+# By source with promises the last day of which payments are known, or none. Nothing without payments.csv.
+_PAYMENTS_UNTIL = """
+    select source, max(payments_until)::varchar from w.marts.promises
+    where (select is_present from w.inputs.files where name = 'payments')
+    group by source order by source
+"""
 _UNMAPPED_QUESTIONS = """
     select coalesce(question_name, '') || coalesce(' / ' || answer_name, '') || ' (product ' ||
             coalesce(product_id::varchar, '?') || coalesce(', id ' || question_id, '') || ')',
@@ -244,6 +250,8 @@ def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
             ("unusable_input_rows", "rows of inputs that cannot be used"),
         ):
             yield "", f"{what}: {_listed(figures[name])}"
+        if behind := _behind(figures):
+            yield "", f"payments end before {figures['as_of']}: {_first(behind)}; what comes after is unknown"
     yield (
         "raw store",
         (
@@ -298,10 +306,19 @@ def _waiting_told(figures: dict[str, Any]) -> str:
     )
 
 
+def _behind(figures: dict[str, Any]) -> list[str]:
+    """The sources whose payments do not reach the day of the build, each with the last day known."""
+    until = figures["payments_until"].items()
+    return [f"{shown(source)} {day or 'none known'}" for source, day in until if not day or day < figures["as_of"]]
+
+
 def _listed(counts: dict[str, int]) -> str:
-    first = [f"{shown(name)} {number:,}" for name, number in islice(counts.items(), _SHOWN)]
-    more = len(counts) - len(first)
-    return ", ".join(first + [f"and {more} more"] * (more > 0)) or "none"
+    return _first([f"{shown(name)} {number:,}" for name, number in counts.items()]) or "none"
+
+
+def _first(told: list[str]) -> str:
+    more = len(told) - _SHOWN
+    return ", ".join(told[:_SHOWN] + [f"and {more} more"] * (more > 0))
 
 
 def _at(instant: str) -> str:

@@ -5,6 +5,20 @@
 {# A sum of money as an amount. NULL where it is too large for one: a slip of the finger stops no build. #}
 {% macro as_amount(sum) -%} try_cast({{ sum }} as decimal(18, 2)) {%- endmacro %}
 
+{# A sum of money in one currency; NULL over several, which nothing adds up. One that is not said is a currency like any
+   other. #}
+{% macro sum_of_one_currency(amount, currency) -%}
+    case when count(distinct coalesce({{ currency }}, '')) = 1 then {{ as_amount("sum(" ~ amount ~ ")") }} end
+{%- endmacro %}
+
+{# What was recovered, where `recovered` is joined to what it may have no row for: then nothing came, if payments are known. #}
+{% macro recovered_amount() -%}
+    case
+        when payments_file.is_present and recovered.source is null then cast(0 as decimal(18, 2))
+        else recovered.recovered_amount
+    end
+{%- endmacro %}
+
 {# A ratio of sums: NULL, never 0 or infinite, over nothing. #}
 {% macro ratio(numerator, denominator) -%}
     cast({{ numerator }} as double) / nullif({{ denominator }}, 0)

@@ -31,6 +31,7 @@ CODES = """product_id,role,value,code
 ,tag,Nadie,no_contact
 """
 PAYMENTS = "payment_id,external_id,paid_date,amount\n"
+PAID_LAST = "p0,999,2026-03-31,5\n"  # up to when payments are known: after every window of the promises here
 _ACCOUNTS = "external_id,as_of_date,lat,lng\n"
 # One word that is nowhere else in each thing that a person might say or be called.
 CANARIES = {
@@ -143,7 +144,7 @@ def settled(factory: pytest.TempPathFactory) -> BuiltHome:
         home.path.mkdir()
         home.edit("mappings/question_roles.csv", ROLES)
         home.edit("mappings/answer_codes.csv", CODES)
-        home.edit("inputs/payments.csv", PAYMENTS + "p1,999,2026-03-03,5\n")
+        home.edit("inputs/payments.csv", PAYMENTS + PAID_LAST + "p1,999,2026-03-03,5\n")
         home.land(
             promise("P", 2),
             visit(

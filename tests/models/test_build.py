@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from built_home import AS_OF, CODES, PAYMENTS, BuiltHome, differences, promise, settled, visit
+from built_home import AS_OF, CODES, PAID_LAST, PAYMENTS, BuiltHome, differences, promise, settled, visit
 from fast_build import without_marts
 from interruptions import DIED, Plan, finish
 
@@ -19,6 +19,7 @@ from pipelines import run
 from pipelines.build import build, dbt
 from pipelines.errors import FaultError
 from pipelines.load import segments
+from pipelines.operate import status
 from pipelines.warehouse.home import Home
 from pipelines.warehouse.lock import lock
 
@@ -39,22 +40,26 @@ PROMISED = {
         overlaps_previous impossible_speed same_spot promise_without_contact out_of_place tag_conflict""",
     "legs": "source visit_id agent_key local_date prev_visit_id travel_min travel_m speed_kmh overlaps_previous",
     "promises": """source visit_id promise_check made_date promise_date horizon_days deadline window_end
-        promise_amount paid_amount status""",
+        promise_amount paid_amount status payments_until is_over""",
     "revisits": "source visit_id status in_slot revisit_date",
     "account_episodes": """source account_id product_id episode_no visits first_date last_date
         first_resolved ever_contacted ever_rpc ever_promised is_closed""",
     "outcomes_daily": """source product_id local_date visits_completed visits_cancelled visits_open
-        contact_known contacts rpcs promises promises_in_contact promises_without_contact promise_amount
-        promises_with_amount claims_paid rebounds rebound_known validated refuted inconclusive cancellation_rate
-        contact_rate rpc_rate ptp_per_contact ptp_per_visit rebound_rate validated_rate conclusive_rate""",
+        contact_known contacts rpcs contacts_asked promises promises_in_contact promises_without_contact
+        promise_amount promises_with_amount claims_paid rebounds rebound_known validated refuted inconclusive
+        recovered_amount cancellation_rate contact_rate rpc_rate ptp_per_contact ptp_per_visit rebound_rate
+        validated_rate conclusive_rate""",
     "agent_days": """source agent_key local_date agent_name visits accounts productive_visits contacts
-        promises promise_amount first_start_at last_end_at on_site_min between_min travel_km""",
+        promises promise_amount first_start_at last_end_at on_site_min between_min travel_km
+        legs_left_out recovered_amount""",
     "contact_hours": """source product_id iso_dow local_hour visits contacts rpcs contact_rate rpc_rate
         contact_rate_low95 is_ranked""",
     "label_mix": "source product_id month outcome label_key label visits",
     "payment_methods": "source month code promises share",
-    "promise_cohorts": """source due_month agent_key due kept partial broken open replaced promised_amount
-        paid_capped_amount kept_rate amount_kept_rate""",
+    "promise_cohorts": """source due_month agent_key due kept partial broken open replaced unknown promised_amount
+        paid_capped_amount over_kept over_settled kept_rate amount_kept_rate""",
+    "recoveries": """source account_id payment_line payment_id paid_date amount currency channel visit_id agent_key
+        visit_date days_after_visit promise_visit_id is_on_promise""",
     "data_quality": "source local_date check failed tested",
     "agents": "source agent_key agent_name names_seen first_visit_on last_visit_on visits",
     "accounts": """source account_id client_name visits last_outcome last_contact_on open_promise_date
@@ -177,7 +182,7 @@ def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
         [(LATER, "p1,999,2026-03-03,5"), (AS_OF, "p1,999,2026-03-03,5"), (AS_OF, "p1,110,2026-03-03,1000"),
          (LATER, "p1,110,2026-03-03,10"), (LATER, None)]
     ):  # fmt: skip
-        payments = home.edit("inputs/payments.csv", f"{PAYMENTS}{payment}\n")
+        payments = home.edit("inputs/payments.csv", f"{PAYMENTS}{PAID_LAST}{payment}\n")
         if payment is None:
             payments.unlink()
         lats = {110: 19, 120: 19, 130: 19 + number, 140: 19}
@@ -214,6 +219,48 @@ def test_a_build_cut_short_before_it_began_leaves_the_next_one_to_reckon_what_ra
     assert finish(home.path, plan) == DIED
     assert home.here(*run) == 0
     assert statuses(home) == {"promise": ["broken"], "revisit": ["missed"], "closed": [True]}
+
+
+def test_status_says_up_to_which_day_payments_are_known_where_that_is_before_the_day_of_the_build(
+    built: BuiltHome, home: BuiltHome
+) -> None:
+    def told(home: BuiltHome) -> tuple[object, list[str]]:
+        found = status.look(home.files)
+        return found.figures["payments_until"], [
+            line.strip() for line in found.text().splitlines() if "payments" in line
+        ]
+
+    assert told(built) == ({"lender_a": "2026-03-31"}, [])
+    home.build(LATER)
+    line = "payments end before 2026-06-01: lender_a 2026-03-31; what comes after is unknown"
+    assert told(home) == ({"lender_a": "2026-03-31"}, [line])
+    home.edit("mappings/settings.csv", "key,value\npayments_until,2026-06-01\n")
+    home.build(LATER)
+    assert told(home) == ({"lender_a": "2026-06-01"}, [])
+    (home.path / "inputs" / "payments.csv").unlink()
+    home.build(LATER)
+    assert told(home) == ({}, [])
+
+
+def test_a_payment_is_credited_to_the_visit_and_the_promise_before_it_and_adds_up_in_its_day(home: BuiltHome) -> None:
+    assert home.values("select distinct recovered_amount from w.marts.agent_days") == [0]
+    lines = "p1,110,2026-03-05,600\np2,110,2026-03-20,500\np3,110,2026-03-20,-100\np4,120,2026-03-02,7\n"
+    home.edit("inputs/payments.csv", PAYMENTS + lines)
+    home.build()
+    assert home.rows("""
+        select payment_line, visit_id, agent_key, days_after_visit, promise_visit_id, is_on_promise, source
+        from w.marts.recoveries order by all
+    """) == [
+        {"payment_line": line, "visit_id": visit_id, "agent_key": agent_key, "days_after_visit": days,
+         "promise_visit_id": promised, "is_on_promise": on_promise, "source": "lender_a"}
+        for line, visit_id, agent_key, days, promised, on_promise in [
+            (2, "P", "A1", 3, "P", True), (3, "P", "A1", 18, "P", False), (4, "P", "A1", 18, "P", False),
+            (5, None, None, None, None, None),
+        ]
+    ]  # fmt: skip
+    for table in ("outcomes_daily", "agent_days"):
+        query = f"select local_date, recovered_amount from w.marts.{table} where recovered_amount <> 0"
+        assert home.rows(query) == [{"local_date": date(2026, 3, 2), "recovered_amount": 1000}]
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +305,7 @@ def test_what_was_edited_takes_effect_with_the_next_plain_run_for_old_visits_too
     shutil.copytree(today.path, home.path)
     assert outcomes(home) == {"outcome": ["no_contact"], "promised": [True], "promise": ["broken"], "place": [None]}
     home.edit("mappings/answer_codes.csv", CODES.replace("no_contact", "absent"))
-    home.edit("inputs/payments.csv", PAYMENTS + "p2,110,2026-03-05,950\n")
+    home.edit("inputs/payments.csv", PAYMENTS + PAID_LAST + "p2,110,2026-03-05,950\n")
     home.place(("130", 20.5, -99.1332))
     assert home.here("run") == 0
     assert outcomes(home) == {"outcome": ["absent"], "promised": [True], "promise": ["kept"], "place": [True]}

@@ -78,8 +78,8 @@ points = st.sampled_from(["19.4326,-99.1332", "19.5,-99.1", "20.1,-99", ","])
 account_lines = st.builds("{},2026-03-01,{}".format, st.sampled_from(["110", "120", "130"]), points)
 payment_lines = st.builds(
     "{},2026-03-{:02},{}".format,
-    st.sampled_from(["110", "120"]),
-    st.integers(1, 12),
+    st.sampled_from(["110", "120", "999"]),
+    st.integers(1, 20),
     st.sampled_from([100, 500, 1000]),
 )
 

@@ -95,8 +95,6 @@ def test_the_models_read_the_roles_and_settings_that_a_customer_may_name() -> No
     assert spelt_out("macros/roles.sql") == {role: "text" if kind == "code" else kind for role, kind in ROLES.items()}
     assert spelt_out("models/staging/stg_settings.sql").keys() == mappings._SETTINGS.keys() - {
         "default_region",  # read where phones are
-        "payments_until",
-        "recovery_days",
     }
 
 

@@ -20,6 +20,12 @@ FAULTS = [  # a model, what stands there, what would be wrong, which test says s
         "promises.a_promise_is_kept_at_exactly_the_threshold",
     ),
     (
+        "marts/recoveries.sql",
+        "credited.paid_date - visits.local_date <= credited.recovery_days",
+        "credited.paid_date - visits.local_date < credited.recovery_days",
+        "recoveries.a_payment_is_credited_on_the_last_of_the_days_of_recovery_and_not_the_day_after",
+    ),
+    (
         "intermediate/int_visits.sql",
         "then contact_made and contact_class in ('right_party', 'guarantor')",
         "then contact_made and coalesce(contact_class in ('right_party', 'guarantor'), false)",

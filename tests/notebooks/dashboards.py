@@ -63,10 +63,10 @@ def a_promise(visit_id: str, day: str) -> dict[str, Any]:
 
 
 def pay(home: Path, account: str, day: str) -> None:
-    """A payments file with one payment of 500."""
+    """A payments file with one payment of 500, that reaches to two days before the day of the builds."""
     (home / "inputs").mkdir(parents=True, exist_ok=True)
     (home / "inputs" / "payments.csv").write_text(
-        f"payment_id,external_id,paid_date,amount\nP1,{account},{day},500\n"
+        f"payment_id,external_id,paid_date,amount\nP1,{account},{day},500\nP2,nobody,2026-02-18,1\n"
     )
 
 

@@ -111,7 +111,7 @@ def test_figures_are_what_sql_says(tab: Tab, address: str, home: Path) -> None:
     (expected,) = rows(home, """
         select sum(visits_completed)::bigint as visits_completed, sum(promises)::bigint as promises,
             sum(contacts) / sum(contact_known) as contact_rate, sum(rpcs) / sum(contact_known) as rpc_rate,
-            sum(promises_in_contact) / sum(contacts) as ptp_per_contact, sum(promise_amount) as promise_amount,
+            sum(promises_in_contact) / sum(contacts_asked) as ptp_per_contact, sum(promise_amount) as promise_amount,
             sum(validated) / sum(validated + refuted) as validated_rate,
             sum(visits_cancelled) / sum(visits_cancelled + visits_completed) as cancellation_rate
         from outcomes_daily, (select max(local_date) filter (local_date <= (select as_of from w.meta.build)) as until
@@ -212,6 +212,31 @@ def test_months_with_open_promises_are_set_back(tab: Tab, tmp_path: Path) -> Non
         assert tab.run(grey) == ["kobra-grey", ""]
 
 
+@chromium
+def test_promises_that_can_still_be_paid_do_not_count_and_how_far_payments_reach_is_said(
+    tab: Tab, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    pay(home, "776", "2026-02-18")
+    # One broken, one paid early and one not yet paid whose windows are open, one over that payments do not reach.
+    due = {"4": "2026-02-12", "6": "2026-02-18", "5": "2026-02-18", "3": "2026-02-16"}
+    asked = [a_promise(visit_id, day) for visit_id, day in due.items()]
+    bring(home, "reach", [*asked, answered("2", {11: "false", 14: "false"}, externalID="772", **on("2026-02-19"))])
+    (cohort,) = rows(home, "select due, kept, broken, open, unknown, over_settled, kept_rate from promise_cohorts")
+    assert cohort == {"due": 4, "kept": 1, "broken": 1, "open": 1, "unknown": 1, "over_settled": 1, "kept_rate": 0.0}
+    said = {
+        "en": "Payments are known up to: lender_b 2026-02-18.",
+        "es": "Los pagos se conocen hasta: lender_b 2026-02-18.",
+    }
+    with dashboard(home) as address:
+        for language, note in said.items():
+            show(tab, address, "promises", language)
+            assert note in tab.text()
+            assert figures(tab)["kept_rate"] == "0.0"
+        show(tab, address, "outcomes")
+        assert figures(tab)["kept_rate"] == "0.0"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_codes_of_the_starting_set_and_reasons_are_said_in_words(language: str) -> None:
     with (SEEDS / "answer_codes.csv").open(encoding="utf-8", newline="") as file:
@@ -257,7 +282,8 @@ def test_a_new_publish_appears_by_itself_and_is_not_hindered(tab: Tab, tmp_path:
         after = figures(tab)
     assert int(after["visits_completed"]) == int(before["visits_completed"]) + 2
     (kept,) = rows(home, """
-        select count(*) filter (status = 'kept') / count(*) filter (status in ('kept', 'partial', 'broken')) as rate
+        select count(*) filter (is_over and status = 'kept')
+                / count(*) filter (is_over and status in ('kept', 'partial', 'broken')) as rate
         from promises, (select max(local_date) filter (local_date <= (select as_of from w.meta.build)) as until
             from visits)
         where promise_check = 'valid' and promise_date between until - 13 and until

@@ -1,5 +1,20 @@
 -- One row per (source, product_id, local_date): what came of the visits. Product and date are NULL where unknown.
-with counted as (
+with payments_file as (
+    select is_present from {{ source('inputs', 'files') }} where name = 'payments'
+),
+
+recovered as (
+    select
+        source,
+        product_id,
+        visit_date as local_date,
+        {{ sum_of_one_currency('amount', 'currency') }} as recovered_amount
+    from {{ ref('recoveries') }}
+    where visit_id is not null
+    group by source, product_id, visit_date
+),
+
+counted as (
     select
         source,
         product_id,
@@ -10,6 +25,7 @@ with counted as (
         count(is_contact) as contact_known,
         count(*) filter (where is_contact) as contacts,
         count(*) filter (where is_rpc) as rpcs,
+        count(*) filter (where is_contact and promise_made is not null) as contacts_asked,
         count(*) filter (where is_promise) as promises,
         count(*) filter (where is_promise and is_contact) as promises_in_contact,
         count(*) filter (where is_promise and not is_contact) as promises_without_contact,
@@ -26,32 +42,40 @@ with counted as (
 )
 
 select
-    source,
-    product_id,
-    local_date,
-    visits_completed,
-    visits_cancelled,
-    visits_open,
-    contact_known,
-    contacts,
-    rpcs,
-    promises,
-    promises_in_contact,
-    promises_without_contact,
-    promise_amount,
-    promises_with_amount,
-    claims_paid,
-    rebounds,
-    rebound_known,
-    validated,
-    refuted,
-    inconclusive,
+    counted.source,
+    counted.product_id,
+    counted.local_date,
+    counted.visits_completed,
+    counted.visits_cancelled,
+    counted.visits_open,
+    counted.contact_known,
+    counted.contacts,
+    counted.rpcs,
+    counted.contacts_asked,
+    counted.promises,
+    counted.promises_in_contact,
+    counted.promises_without_contact,
+    counted.promise_amount,
+    counted.promises_with_amount,
+    counted.claims_paid,
+    counted.rebounds,
+    counted.rebound_known,
+    counted.validated,
+    counted.refuted,
+    counted.inconclusive,
+    {{ recovered_amount() }} as recovered_amount,
     {{ ratio('visits_cancelled', 'visits_completed + visits_cancelled') }} as cancellation_rate,
     {{ ratio('contacts', 'contact_known') }} as contact_rate,
     {{ ratio('rpcs', 'contact_known') }} as rpc_rate,
-    {{ ratio('promises_in_contact', 'contacts') }} as ptp_per_contact,
+    {{ ratio('promises_in_contact', 'contacts_asked') }} as ptp_per_contact,
     {{ ratio('promises', 'visits_completed') }} as ptp_per_visit,
     {{ ratio('rebounds', 'rebound_known') }} as rebound_rate,
     {{ ratio('validated', 'validated + refuted') }} as validated_rate,
-    case when product_id in (2, 3) then {{ ratio('validated + refuted', 'visits_completed') }} end as conclusive_rate
+    case when counted.product_id in (2, 3) then {{ ratio('validated + refuted', 'visits_completed') }} end as conclusive_rate
 from counted
+cross join payments_file
+left join recovered
+    on
+        recovered.source = counted.source
+        and recovered.product_id is not distinct from counted.product_id
+        and recovered.local_date = counted.local_date

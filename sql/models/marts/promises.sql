@@ -7,6 +7,22 @@ payments_file as (
     select is_present from {{ source('inputs', 'files') }} where name = 'payments'
 ),
 
+last_paid as (
+    select source, max(paid_date) as paid_date from {{ source('inputs', 'payments') }} group by source
+),
+
+reached as (
+    select settings.source, last_paid.paid_date as day
+    from {{ ref('stg_settings') }} as settings
+    inner join last_paid on last_paid.source is null or last_paid.source = settings.source
+    union all
+    select source, payments_until as day from {{ ref('stg_settings') }}
+),
+
+reach as (
+    select source, max(day) as payments_until from reached group by source
+),
+
 dated as (
     select
         promises.*,
@@ -44,6 +60,7 @@ measured as (
         windows.*,
         as_of.as_of,
         payments_file.is_present as is_measurable,
+        case when payments_file.is_present then reach.payments_until end as payments_until,
         case
             when payments_file.is_present and windows.promise_check = 'valid' and windows.account_id is not null
                 then coalesce(paid.paid_amount, 0)
@@ -51,6 +68,7 @@ measured as (
     from windows
     cross join as_of
     cross join payments_file
+    inner join reach on reach.source = windows.source
     left join paid on paid.source = windows.source and paid.visit_id = windows.visit_id
 )
 
@@ -70,6 +88,7 @@ select
         when promise_amount is null and paid_amount > 0 then 'kept'
         when next_made_date <= deadline then 'replaced'
         when as_of <= deadline then 'open'
+        when payments_until is null or window_end > payments_until then 'unknown'
         when paid_amount > 0 then 'partial'
         else 'broken'
     end as status,
@@ -80,5 +99,7 @@ select
     promise_date,
     deadline,
     window_end,
-    coalesce(next_made_date <= deadline, false) as has_later_promise
+    payments_until,
+    coalesce(next_made_date <= deadline, false) as has_later_promise,
+    as_of > window_end as is_over
 from measured

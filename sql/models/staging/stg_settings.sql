@@ -27,6 +27,8 @@ select
         'default_time_zone': 'varchar',
         'promise_grace_days': 'integer',
         'promise_threshold': 'decimal(9, 6)',
+        'payments_until': 'date',
+        'recovery_days': 'integer',
         'revisit_tolerance_days': 'integer',
         'episode_days': 'integer',
         'short_visit_seconds': 'double',
