@@ -68,10 +68,10 @@ class Field(NamedTuple):
 FIELDS = (
     Field("product_id", ("productID",), Type.INT, "read_integer",
           f"{_listed(PRODUCTS)}; NULL when unknown."),
-    Field("agent_id", ("agentID",), Type.TEXT, "as_sent",
+    Field("agent_id", ("agentID",), Type.TEXT, "read_account",
           "The customer's own id of the agent (Kobra's `agentID`); a JSON number becomes its plain digits."),
     Field("agent_name", ("agent",), Type.TEXT, "as_sent", "Name of the agent who made the visit."),
-    Field("account_id", ("externalID",), Type.TEXT, "as_sent",
+    Field("account_id", ("externalID",), Type.TEXT, "read_account",
           "The customer's id of the account visited (Kobra's `externalID`). Leading zeros count: 00110 is not 110."),
     Field("client_name", ("client",), Type.TEXT, "as_sent", "Name of the client to whom the visit was made."),
     Field("visit_type", ("visitType",), Type.TEXT, "as_sent", "Name of the product or type of visit, as sent."),
@@ -103,8 +103,11 @@ FIELDS = (
 VISIT_ID = ("visitID", "visitId")  # Kobra's table and its example disagree
 CHECKLIST, PHONES, EMAILS = "checklist", "phones", "emails"
 TOP_LEVEL = frozenset({*VISIT_ID, CHECKLIST, PHONES, EMAILS, *(name for field in FIELDS for name in field.spellings)})
+ALSO_READ = {"lat": ("latitude",), "lng": ("longitude", "lon")}  # by column: other names that nobody documents
 QUESTION = ("questionID", "questionName", "order")  # and its list of answers
 ANSWERS = "answers"
+SECTION, SECTION_NAMES = "section", ("sectionName", "name", "title")  # of a list of questions within a checklist
+ENVELOPES = ("data", "visits", "visit")  # round a visit, or several
 ANSWER = ("answerID", "answerTypeID", "answerName", "order", "value")
 NUMERIC_IDS = ("agentID", "externalID")  # documented as int, sent as either
 PHONE_KEYS = ("phone", "number", "telefono", "tel", "value")

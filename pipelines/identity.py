@@ -9,6 +9,8 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher
 
+from pipelines.ids import read_id
+
 DEFAULT_REGION = "MX"
 REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS)
 """Countries (ISO 3166-1) whose numbers can be read without a country code."""
@@ -140,5 +142,5 @@ def addresses(text: str) -> set[str]:
 
 
 def account(text: str) -> str:
-    """An id as it is compared: without white space of any kind around it."""
-    return text.strip()
+    """An id as it is compared, by the rule of `ids`."""
+    return read_id(text) or text.strip()

@@ -1,4 +1,5 @@
-"""Is a body a JSON object that can be read? The receiver asks before it answers, the loader before it parses.
+"""Can a body be read: as a JSON object, or a list of them? The receiver asks before it answers, the loader before it
+parses.
 
 When in doubt a body is one: what was landed can be read again, a refusal cannot be undone. Every check takes time
 linear in the body's length, and memory that is bounded.
@@ -23,7 +24,7 @@ REASONS = {
     "not_utf8": "The body is not UTF-8: send JSON in UTF-8.",
     "not_json": "The body is not JSON: check that it is complete and quoted correctly.",
     "not_json_number": "The body holds NaN or Infinity, which JSON does not have: send null instead.",
-    "not_an_object": "The body is JSON but no object: send one visit as one JSON object.",
+    "not_an_object": "The body is JSON but no object: send a visit as a JSON object, or several as a list of them.",
     "too_deep": f"The JSON is nested too deeply: {DEEPEST} levels can be read.",
     "too_many_keys": f"An object of the JSON has too many keys: {MOST_KEYS} can be read.",
 }
@@ -34,7 +35,7 @@ class UnreadableError(ValueError):
 
 
 def reason_of(body: bytes) -> str | None:
-    """Why a body is no JSON object that can be read, as one of REASONS; None when it is one, or may be."""
+    """Why a body is nothing that can be read, as one of REASONS; None when it can be, or may be."""
     if _is_usual(body):
         return None
     try:
@@ -101,7 +102,7 @@ _NESTING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.S)
 
 
 def check(text: str) -> None:
-    """Raise UnreadableError where a text is no JSON object, or one that exceeds the limits."""
+    """Raise UnreadableError where a text is neither a JSON object nor a list of them, or exceeds the limits."""
     check_depth(text)
     try:
         _check_object(text)
@@ -150,7 +151,9 @@ def _check_leniently(text: str) -> None:
         found = _loads(text)
     except json.JSONDecodeError:
         raise UnreadableError("not_json") from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) and not (
+        isinstance(found, list) and any(isinstance(each, dict) for each in found)
+    ):
         raise UnreadableError("not_an_object")
 
 

@@ -62,7 +62,7 @@ _OTHER_SPELLINGS = ("visitId", "Ing", "long")
 
 VISIT: Json = {
     "type": "object",
-    "description": "One visit. Any JSON object is stored; these fields are read, numbers and booleans also as text.",
+    "description": "One visit, or a list of them. Any object is stored; these fields are read.",
     "properties": {
         name: {"description": meaning, "examples": [example]} for name, (meaning, example) in _FIELDS.items()
     },

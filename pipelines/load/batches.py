@@ -122,9 +122,12 @@ class _Documents:
         if delivery.delivery_id in self._deliveries:
             return
         self._deliveries.add(delivery.delivery_id)
-        visit = _CRASHED if delivery.delivery_id in self._crashing else read_body(delivery)
-        head = (segment, line, delivery.delivery_id, 1, delivery.source, delivery.received_at, delivery.size)
-        self._rows.append((*head, *self._read(delivery.source, visit)))
+        visits = [_CRASHED] if delivery.delivery_id in self._crashing else read_body(delivery)
+        of_delivery = delivery.source, delivery.received_at
+        for item, visit in enumerate(visits, 1):
+            size = delivery.size if item == 1 else 0
+            head = (segment, line, delivery.delivery_id, item, *of_delivery, size)
+            self._rows.append((*head, *self._read(delivery.source, visit)))
         self._size += delivery.size
 
     def _read(self, source: str, visit: Visit | Reject) -> tuple[object, ...]:

@@ -22,6 +22,7 @@ from pipelines.contract import (
     PHONE_KEYS,
     PHONES,
     QUESTION,
+    SECTION,
     Field,
     Table,
     Type,
@@ -60,7 +61,7 @@ def _texts(names: Iterable[str]) -> str:
     return ",".join(f'"{name}":"VARCHAR"' for name in names)
 
 
-_CHECKLIST = f'[{{{_texts(QUESTION)},"{ANSWERS}":[{{{_texts(ANSWER)}}}]}}]'
+_CHECKLIST = f'[{{{_texts((*QUESTION, SECTION, "extra"))},"{ANSWERS}":[{{{_texts((*ANSWER, "extra"))}}}]}}]'
 _SCALARS = _texts(name for field in FIELDS for name in field.spellings)
 _PAYLOAD = f'{{{_SCALARS},"{CHECKLIST}":{_CHECKLIST},"{PHONES}":["JSON"],"{EMAILS}":["JSON"]}}'
 
@@ -74,24 +75,49 @@ create table zones as
 
 def _read(field: Field) -> str:
     """The expression that reads a documented field from the parsed payload."""
+    if field.reader == "as_sent":
+        return _sent(field)
+    return f"{field.reader}({_sent(field)}{', zone' * (field.type is Type.LOCAL)})"
+
+
+def _sent(field: Field) -> str:
+    """The expression for the text as sent."""
     texts = [f'payload."{name}"' for name in field.spellings]
-    text = texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
-    return text if field.reader == "as_sent" else f"{field.reader}({text})"
+    return texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
 
 
+_NO_TIME = "0000-00-00 00:00:00"  # as PHP writes the end of a visit that has none
+_NO_TEXTS = [field for field in FIELDS if field.type is not Type.TEXT]
 _FIELDS = ", ".join(f"{_read(field)} as {field.column}" for field in FIELDS)
+_IS_UNREAD = {
+    field.spellings[0]: f"{field.column} is null and {_sent(field)} <> '{_NO_TIME}' and trimmed({_sent(field)}) <> ''"
+    for field in _NO_TEXTS
+}
+_UNREAD = ", ".join(
+    f"'{field.spellings[0]}': case when {_IS_UNREAD[field.spellings[0]]} then {_sent(field)} end"
+    for field in _NO_TEXTS
+)
 _SOUND_FIX = "abs(lat) <= 90 and abs(lng) <= 180 and not (lat = 0 and lng = 0)"
 
+# A value that cannot be read is kept in `extra`, under its documented name.
 _PARSE = f"""
 create or replace table contents as
-    select * replace (case when {_SOUND_FIX} then lat end as lat, case when {_SOUND_FIX} then lng end as lng)
+    select * exclude (payload) replace (
+        case when {_SOUND_FIX} then lat end as lat, case when {_SOUND_FIX} then lng end as lng,
+        case when {" or ".join(f"({unread})" for unread in _IS_UNREAD.values())}
+            then json_merge_patch(coalesce(extra, '{{}}')::json, to_json({{{_UNREAD}}}))::varchar else extra
+            end as extra
+    )
     from (
-        select delivery_id, item, source, visit_id, content_hash, received_at, {_FIELDS}, extra,
-            payload."{CHECKLIST}" as checklist, payload."{PHONES}" as phones, payload."{EMAILS}" as emails
+        select delivery_id, item, source, visit_id, content_hash, received_at, zone, {_FIELDS}, extra,
+            payload."{CHECKLIST}" as checklist, payload."{PHONES}" as phones, payload."{EMAILS}" as emails, payload
         from (
-            select delivery_id, item, source, visit_id, content_hash, received_at, extra,
-                from_json(body, '{_PAYLOAD}') as payload
-            from documents where body is not null
+            select delivery_id, item, source, visit_id, content_hash, received_at, extra, payload,
+                coalesce(zones.zone, '{DEFAULT_TIME_ZONE}') as zone
+            from (
+                select *, from_json(body, '{_PAYLOAD}') as payload from documents where body is not null
+            )
+            left join zones on zone_key = lower(trimmed(payload."timeZone"))
         )
     )
 """
@@ -125,12 +151,12 @@ create view {table}_sent as
 
 _VIEWS = f"""
 create view questions_sent as
-    select delivery_id, item, source, visit_id, time_zone_raw, unnest(checklist) as question,
+    select delivery_id, item, source, visit_id, zone, unnest(checklist) as question,
         generate_subscripts(checklist, 1) as question_pos
     from contents;
 
 create view answers_sent as
-    select delivery_id, item, source, visit_id, time_zone_raw, question_pos, unnest(question.answers) as answer,
+    select delivery_id, item, source, visit_id, zone, question_pos, unnest(question.answers) as answer,
         generate_subscripts(question.answers, 1) as answer_pos
     from questions_sent;
 
@@ -140,13 +166,10 @@ create view answers_read as
         answer.answerName as answer_name, read_whole(answer."order") as answer_order, answer.value as value,
         case when answer_type_id in ('6', '8') then read_bool(value) end as value_bool,
         case when answer_type_id in ('3', '4') then read_number(value) end as value_number,
-        case when answer_type_id = '5'
-             then read_date(value, coalesce(zone, '{DEFAULT_TIME_ZONE}')) end as value_date,
-        case when answer_type_id = '10' then read_time(value) end as value_time
-    from answers_sent
-    left join zones  -- only where a date was sent as an instant
-        on zone_key = case when answer.answerTypeID = '5' and contains(answer.value, ':')
-                           then lower(time_zone_raw) end;
+        case when answer_type_id = '5' then read_date(value, zone) end as value_date,
+        case when answer_type_id = '10' then read_time(value) end as value_time,
+        answer.extra as extra
+    from answers_sent;
 
 {_items_of(PHONES, PHONE_KEYS)}
 {_items_of(EMAILS, EMAIL_KEYS)}
@@ -165,8 +188,8 @@ _FROM: dict[str, tuple[str, dict[str, str]]] = {
             "question_id": "read_id(question.questionID)",
             "question_name": "question.questionName",
             "question_order": 'read_whole(question."order")',
-            "section": "null",
-            "extra": "null",
+            "section": "question.section",
+            "extra": "question.extra",
         },
     ),
     "answers": (
@@ -178,7 +201,6 @@ _FROM: dict[str, tuple[str, dict[str, str]]] = {
             "when answer_type_id in ('3', '4') then value_number is not null "
             "when answer_type_id = '5' then value_date is not null "
             "when answer_type_id = '10' then value_time is not null else true end",
-            "extra": "null",
         },
     ),
     # A text may hold several numbers: each is a row, and the item's other fields stand with the first.
@@ -192,7 +214,7 @@ _FROM: dict[str, tuple[str, dict[str, str]]] = {
             "extra": "case when n > 1 then null else extra end",
         },
     ),
-    EMAILS: (f"{EMAILS}_sent", {"normalised": "nullif(lower(trim(value)), '')"}),
+    EMAILS: (f"{EMAILS}_sent", {"normalised": "nullif(lower(trimmed(value)), '')"}),
 }
 
 

@@ -299,7 +299,7 @@ def _item(place: str, text: bytes, reason_of: _ReasonOf) -> Item:
 def _reason(body: bytes) -> str | None:
     """Why a body cannot become a visit, as a code; None when it can."""
     found = read_body(rawstore.delivery("", "", "", body))
-    return found.reason if isinstance(found, Reject) else None
+    return next((each.reason for each in found if isinstance(each, Reject)), None)
 
 
 def _no_reason(_body: bytes) -> None:

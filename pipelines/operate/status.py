@@ -141,6 +141,7 @@ def _built(connection: "DuckDBPyConnection") -> dict[str, Any]:
         "payments_until": dict(connection.execute(_PAYMENTS_UNTIL).fetchall()),
         "unmapped_questions": _counts(connection, _UNMAPPED_QUESTIONS),
         "unmapped_labels": _counts(connection, _UNMAPPED_LABELS),
+        "not_understood": _counts(connection, _NOT_UNDERSTOOD),
     }
 
 
@@ -161,6 +162,12 @@ _UNMAPPED_LABELS = """
     select any_value(label) || ' (product ' || coalesce(product_id::varchar, '?') || ')', sum(visits)::bigint as times
     from w.marts.label_mix where outcome = 'unmapped' and label_key is not null
     group by product_id, label_key order by times desc, 1
+"""
+
+_NOT_UNDERSTOOD = """
+    select "check", sum(failed)::bigint as times from w.marts.data_quality
+    where starts_with("check", 'leftovers_') or starts_with("check", 'unread_') or "check" = 'unparsed_answers'
+    group by all having times > 0 order by all
 """
 
 
@@ -247,6 +254,7 @@ def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name, what in (
             ("unmapped_questions", "questions that nothing maps"),
             ("unmapped_labels", "labels that nothing maps"),
+            ("not_understood", "sent and not understood (marts.data_quality)"),
             ("unusable_input_rows", "rows of inputs that cannot be used"),
         ):
             yield "", f"{what}: {_listed(figures[name])}"

@@ -22,9 +22,9 @@ def main(wanted: dict[str, list[str]]) -> None:
             if isinstance(found, rawstore.Landed) and found.delivery.delivery_id in chosen:
                 deliveries.append((rawstore.identity(Path(path)), found.line, found.delivery))
     for _, _, delivery in deliveries:
-        visit = read_body(delivery)
-        if isinstance(visit, Visit):
-            list(concerned(delivery.source, visit.body, DEFAULT_REGION))
+        for visit in read_body(delivery):
+            if isinstance(visit, Visit):
+                list(concerned(delivery.source, visit.body, DEFAULT_REGION))
     with flattener(lambda _: DEFAULT_REGION) as flatten:
         flatten(documents_of(deliveries))
 

@@ -209,7 +209,10 @@ class _Mentions:
         return (
             bool(self._patterns)
             and self._source in (None, delivery.source)
-            and (delivery.delivery_id in self._marks.unread or isinstance(read_body(delivery), Reject))
+            and (
+                delivery.delivery_id in self._marks.unread
+                or any(isinstance(found, Reject) for found in read_body(delivery))
+            )
             and self._is_mentioned(delivery.exact_body())
             and self._marks.theirs(delivery) is None
         )
@@ -220,6 +223,10 @@ class _Mentions:
 
     def _is_mentioned(self, content: bytes) -> bool:
         return any(pattern.search(text) for text in forms(content) for pattern in self._patterns)
+
+
+def _is_rejected(delivery: Delivery) -> bool:
+    return any(isinstance(found, Reject) for found in read_body(delivery))
 
 
 def _input_rows(folder: Path, persons: Persons) -> dict[str, int]:

@@ -20,7 +20,7 @@ import msgspec
 from pipelines import identity
 from pipelines.contract import EMAILS, PHONES
 from pipelines.errors import FaultError
-from pipelines.load.parse import Visit, read_body
+from pipelines.load.parse import Reject, Visit, read_body
 from pipelines.privacy import texts
 from receiver import rawstore
 from receiver.rawstore import Delivery
@@ -100,10 +100,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class Theirs(NamedTuple):
-    """A delivery of an erased person: its source and its visit, None where it has no visit id."""
+    """A delivery of an erased person: its source, and which visits in it are theirs, none where it has no visit id.
+    A delivery with several visits goes as a whole."""
 
     source: str
-    visit_id: str | None
+    visit_ids: tuple[str, ...] = ()
 
 
 class Marks:
@@ -197,13 +198,22 @@ class Marks:
         """What a delivery is of an erased person; None for any other."""
         source = delivery.source
         if delivery.delivery_id in self.unread:
-            return Theirs(source, None) if self.stand_in(delivery.exact_body(), source) else None
+            return Theirs(source) if self.stand_in(delivery.exact_body(), source) else None
         found = read_body(delivery)
-        if isinstance(found, Visit):
-            is_theirs = self.has_visit(source, found.visit_id) or self._concerns(source, found.body)
-            return Theirs(source, found.visit_id) if is_theirs else None
-        is_theirs = self._concerns(source, found.body) if found.body else self.stand_in(delivery.exact_body(), source)
-        return Theirs(source, None) if is_theirs else None
+        visits = [each for each in found if isinstance(each, Visit)]
+        theirs = tuple(
+            each.visit_id
+            for each in visits
+            if self.has_visit(source, each.visit_id) or self._concerns(source, each.body)
+        )
+        is_theirs = theirs or (
+            len(visits) < len(found)
+            and (
+                any(self._concerns(source, each.body) for each in found if isinstance(each, Reject) and each.body)
+                or (not any(each.body for each in found) and self.stand_in(delivery.exact_body(), source))
+            )
+        )
+        return Theirs(source, theirs) if is_theirs else None
 
     def _concerns(self, source: str, body: bytes) -> bool:
         return any(map(self.has, concerned(source, body, self.region_of(source))))

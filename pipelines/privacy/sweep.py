@@ -100,10 +100,8 @@ class Erasure:
             for delivery in deliveries_in(path):
                 if theirs := marks.theirs(delivery):
                     deliveries += 1
-                    if theirs.visit_id is None:
-                        without_visit += 1
-                    else:
-                        visits.add((theirs.source, theirs.visit_id))
+                    without_visit += not theirs.visit_ids
+                    visits |= {(theirs.source, visit_id) for visit_id in theirs.visit_ids}
             if deliveries > before:
                 with_some.append(path)
             note.end([path])
@@ -142,8 +140,8 @@ class Erasure:
     def keeps_out(self, source: str, body: bytes) -> bool:
         """Whether a body that is to be landed is an erased person's. Its visit is, too, from now on."""
         theirs = self.marks.theirs(rawstore.delivery("", "", source, body))
-        if theirs and theirs.visit_id is not None:
-            self.marks.add([Identifier("visit", source, theirs.visit_id)])
+        if theirs:
+            self.marks.add(Identifier("visit", source, visit_id) for visit_id in theirs.visit_ids)
         return theirs is not None
 
     def erase(self, connection: "DuckDBPyConnection") -> Swept:

@@ -28,22 +28,30 @@ class Reader(NamedTuple):
 # Named like the SQL macros that do it. The examples are loaded, and compared, by tests/test_docs.py.
 READERS = {
     "as_sent": Reader(
-        "Text exactly as sent; a number becomes its plain digits.",
-        (("00110", "00110"), ("Cliente ya pagó", "Cliente ya pagó")),
+        "Text exactly as sent, a number as it is spelt.",
+        (("Cliente ya pagó", "Cliente ya pagó"), (" 1.10", " 1.10")),
+    ),
+    "read_account": Reader(
+        "An id: text without the white space around it; of a whole number its digits, also as spreadsheets write it.",
+        (("00110", "00110"), (" 110 ", "110"), ("110.0", "110"), ("1.10105499609E+11", "110105499609")),
     ),
     "read_integer": Reader("A whole number.", (("1", "1"), ("1.0", "1"), ("uno", None))),
     "read_double": Reader("A finite number.", (("5", "5.0"), ("-0.5", "-0.5"), ("NaN", None), ("", None))),
     "read_bool": Reader(
-        "true, 1, si, s, yes, verdadero, on or false, 0, no, n, falso, off; in any case, with or without accents.",
-        (("true", "true"), ("Sí", "true"), ("NO", "false"), ("quizá", None)),
+        "true, 1, 1.0, si, s, yes, verdadero, on or false, 0, 0.0, no, n, falso, off; in any case, with or without"
+        " accents.",
+        (("true", "true"), ("Sí", "true"), ("NO", "false"), ("1.0", "true"), ("quizá", None)),
     ),
     "read_local_time": Reader(
-        "YYYY-MM-DD HH:MM with optional seconds and fraction, T or a blank between: the wall clock of the place.",
+        "YYYY-MM-DD HH:MM with optional seconds and fraction, T or a blank between, or DD/MM/YYYY HH:MM: the wall"
+        " clock of the place. An instant, with Z or an offset, is the clock in the visit's zone. Years 1900 to 2199.",
         (
             ("2026-02-16 13:56:49", "2026-02-16 13:56:49"),
             ("2026-02-16T13:56", "2026-02-16 13:56:00"),
             ("0000-00-00 00:00:00", None),
-            ("16/02/2026 13:56", None),
+            ("16/02/2026 13:56", "2026-02-16 13:56:00"),
+            ("2026-02-16T13:56:00-06:00", "2026-02-16 13:56:00"),
+            ("9999-12-31 00:00:00", None),
         ),
     ),
 }
@@ -62,17 +70,20 @@ ANSWERED = (
     Answered(("1", "2", "7", "9"), "value_text", "Text exactly as sent; an unknown type is read the same way.",
              (("Efectivo", "Efectivo"),)),
     Answered(("3", "4"), "value_number",
-             "Digits, thousands in threes, a decimal point, $ or MXN in front. What could mean two things is NULL.",
+             "Digits, thousands in threes, a decimal point, $, MX$ or MXN. What could mean two things is NULL.",
              (("1500", "1500.0000"), ("1,500.50", "1500.5000"), ("$1,500.00", "1500.0000"),
-              ("MXN 1,500", "1500.0000"), ("1.500,50", None), ("12,5", None), ("1e3", None), ("-200", None))),
+              ("MXN 1,500", "1500.0000"), ("1,500.50 MXN", "1500.5000"), ("1.500", None),
+              ("1.500,50", None), ("12,5", None), ("1e3", None), ("-200", None))),
     Answered(("5",), "value_date",
              "YYYY-MM-DD, DD/MM/YYYY, DD-MM-YYYY, a local date and time; of an instant its date in the visit's zone,"
+             " of midnight in UTC, as date pickers send it, that date; years 1900 to 2199;"
              f" in {DEFAULT_TIME_ZONE} where that is unknown (in marts: in the default zone of your settings).",
              (("2026-03-01", "2026-03-01"), ("01/03/2026", "2026-03-01"), ("01-03-2026", "2026-03-01"),
-              ("2026-03-01 18:00", "2026-03-01"), ("2026-03-01T03:00:00Z", "2026-02-28"), ("mañana", None))),
+              ("2026-03-01 18:00", "2026-03-01"), ("1/3/2026", "2026-03-01"), ("2026-03-01T03:00:00Z", "2026-02-28"),
+              ("2026-03-01T00:00:00.000Z", "2026-03-01"), ("mañana", None))),
     Answered(("6", "8"), "value_bool", "As booleans are read above; what is none goes to value_text.",
              (("true", "true"), ("si", "true"), ("0", "false"))),
-    Answered(("10",), "value_time", "H:MM, HH:MM or HH:MM:SS.",
+    Answered(("10",), "value_time", "H:MM, HH:MM or HH:MM:SS, also with am or pm.",
              (("9:30", "09:30:00"), ("18:05:10", "18:05:10"), ("25:00", None))),
 )  # fmt: skip
 

@@ -250,9 +250,9 @@ def test_sending_a_sample_without_a_key_exits_2(home: Home) -> None:
 # ---------------------------------------------------------------- rejects that a fix made readable
 
 
-def read_none_of_them(delivery: rawstore.Delivery) -> Visit | Reject:
+def read_none_of_them(delivery: rawstore.Delivery) -> list[Visit | Reject]:
     """A reader with a fault: it cannot read what says `difícil`."""
-    return Reject("too_deep", "Not understood yet.") if "difícil" in delivery.body else read_body(delivery)
+    return [Reject("too_deep", "Not understood yet.")] if "difícil" in delivery.body else read_body(delivery)
 
 
 def put_the_fault_in() -> None:

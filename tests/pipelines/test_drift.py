@@ -125,10 +125,10 @@ def test_no_row_is_lost(kobra: Home, visits: dict[str, Any]) -> None:
 def test_a_reader_that_takes_only_what_is_documented_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def strict(delivery: Delivery) -> Visit | Reject:
+    def strict(delivery: Delivery) -> list[Visit | Reject]:
         payload = json.loads(delivery.body)
         is_documented = all(isinstance(payload.get(name, []), list) for name in LISTS)
-        return read_body(delivery) if is_documented else Reject("not_an_object", "a list is no list")
+        return read_body(delivery) if is_documented else [Reject("not_an_object", "a list is no list")]
 
     monkeypatch.setattr(batches, "read_body", strict)
     home = loaded(tmp_path, *everything())
@@ -147,7 +147,9 @@ def test_a_field_lands_or_is_null_and_the_others_stay(
     if field.column in ("lat", "lng") and form != "number":
         expected["lat"] = expected["lng"] = None
     assert {column: found[column] for column in expected} == expected
-    assert found["extra"] is None
+    is_unread = FORMS[form] not in (..., None) and as_column(field, form) is None and field.type is not Type.TEXT
+    extra = {field.spellings[0]: as_text(FORMS[form])} if is_unread else None
+    assert (found["extra"] and json.loads(found["extra"])) == extra
 
 
 @pytest.mark.parametrize("name", [name for _, name in SPELLINGS])
@@ -170,8 +172,10 @@ def test_a_list_lands_and_the_fields_stay(
         assert (rows, found["extra"]) == ([], None)
     elif form in ("list", "nested"):
         assert [row.get("pos", row.get("question_pos")) for row in rows] == list(range(1, len(FORMS[form]) + 1))
-    elif name == "checklist":  # no list at all: kept as it came, and nobody was asked anything
-        assert (rows, json.loads(found["extra"])) == ([], {"checklist": FORMS[form]})
+    elif name == "checklist":  # one question
+        (row,) = rows
+        assert row["question_name"] == (None if form == "object" else as_text(FORMS[form]))
+        assert row["extra"] == (encoded_tightly(FORMS[form]) if form == "object" else None)
     else:  # one phone, one address
         (row,) = rows
         assert row["value"] == (None if form == "object" else as_text(FORMS[form]))
@@ -187,14 +191,29 @@ def test_a_question_s_field_lands_and_the_others_stay(children: dict[str, Any], 
     if name in QUESTION_FIELDS:
         number = 7 if form == "number" else None
         expected[QUESTION_FIELDS[name]] = number if name == "order" else as_text(FORMS[form])
+        expected["extra"] = unread_order(name, form)
     assert rows == [expected, *normal[1:]]
     answers, usual = children["answers"][case], children["answers"]["as documented"]
     if name != "answers":
         assert answers == usual
         return
     assert answers[-13:] == usual[1:]
-    values = {"list": [None, None], "nested": [None], "absent": [], "null": []}
+    values = {
+        "list": ["1", "dos"],
+        "nested": [as_text(FORMS["nested"][0])],
+        "object": [None],
+        "absent": [],
+        "null": [],
+    }
     assert [row["value"] for row in answers[:-13]] == values.get(form, [as_text(FORMS[form])])
+    if form == "object":
+        assert answers[0]["extra"] == encoded_tightly(FORMS[form])
+
+
+def unread_order(name: str, form: str) -> str | None:
+    """What is left over of an order that is no number."""
+    is_left = name == "order" and FORMS[form] not in (..., None) and form != "number"
+    return encoded_tightly({"order": FORMS[form]}) if is_left else None
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -205,6 +224,7 @@ def test_an_answer_s_field_lands_and_the_others_stay(children: dict[str, Any], n
     found, expected = answers[0], dict(usual[0])
     text = as_text(FORMS[form])
     expected[ANSWER_FIELDS[name]] = (7 if form == "number" else None) if name == "order" else text
+    expected["extra"] = unread_order(name, form)
     if name == "answerTypeID":  # no switch any more
         expected |= {"value_bool": None, "value_text": "false"}
     if name == "value":  # a switch: a boolean, or text
