@@ -1,18 +1,36 @@
 -- One row per payment and source that it counts for, (source, payment_line): the visit and the promise that it followed.
-with counted as (
-    -- One that names no source counts for every source that visited the account, and stays without one where none did.
+with payments as (
     select
-        coalesce(payments.source, facts.source) as source,
-        payments.external_id as account_id,
-        payments.line as payment_line,
+        source,
+        external_id as account_id,
+        line as payment_line,
+        payment_id,
+        paid_date,
+        amount,
+        currency,
+        channel
+    from {{ source('inputs', 'payments') }}
+),
+
+-- A payment that names no source counts for every one that visited the account, and stays without one where none did. Apart
+-- from the others: a join that tells the two kinds apart would compare every payment with every account.
+counted as (
+    select source, account_id, payment_line, payment_id, paid_date, amount, currency, channel
+    from payments
+    where source is not null
+    union all
+    select
+        facts.source,
+        payments.account_id,
+        payments.payment_line,
         payments.payment_id,
         payments.paid_date,
         payments.amount,
         payments.currency,
         payments.channel
-    from {{ source('inputs', 'payments') }} as payments
-    left join {{ ref('int_account_facts') }} as facts
-        on payments.source is null and facts.account_id = payments.external_id
+    from payments
+    left join {{ ref('int_account_facts') }} as facts on facts.account_id = payments.account_id
+    where payments.source is null
 ),
 
 credited as (
