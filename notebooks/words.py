@@ -182,6 +182,12 @@ _WORDS: dict[str, tuple[str, str]] = {
     "out_of_place": ("Far from the account's point", "Lejos del punto de la cuenta"),
     "tag_conflict": ("Label and checklist disagree", "Etiqueta y cuestionario discrepan"),
     "unparsed_answers": ("Answers that do not read as their type", "Respuestas que no se leen como su tipo"),
+    "unmapped_answers": ("Answers that no role is mapped to", "Respuestas sin papel asignado"),
+    "unread_start": ("A start that is no time", "Inicio que no es una hora"),
+    "unread_end": ("An end that is no time", "Fin que no es una hora"),
+    "leftovers_of_visits": ("Fields of a visit that nobody reads", "Campos de la visita que nadie lee"),
+    "leftovers_of_questions": ("Fields of a question that nobody reads", "Campos de una pregunta que nadie lee"),
+    "leftovers_of_answers": ("Fields of an answer that nobody reads", "Campos de una respuesta que nadie lee"),
     # promises
     "as_of": ("As of {day}.", "Al {day}."),
     "due_today": ("Due today", "Vencen hoy"),

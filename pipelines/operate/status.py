@@ -156,7 +156,7 @@ _UNMAPPED_QUESTIONS = """
             coalesce(product_id::varchar, '?') || coalesce(', id ' || question_id, '') || ')',
         sum(answered)::bigint as times
     from w.marts.questions where matched_by = 'unmapped'
-    group by 1 order by times desc, 1
+    group by 1 having times > 0 order by times desc, 1
 """
 _UNMAPPED_LABELS = """
     select any_value(label) || ' (product ' || coalesce(product_id::varchar, '?') || ')', sum(visits)::bigint as times

@@ -200,17 +200,18 @@ class Marks:
         if delivery.delivery_id in self.unread:
             return Theirs(source) if self.stand_in(delivery.exact_body(), source) else None
         found = read_body(delivery)
-        visits = [each for each in found if isinstance(each, Visit)]
         theirs = tuple(
             each.visit_id
-            for each in visits
-            if self.has_visit(source, each.visit_id) or self._concerns(source, each.body)
+            for each in found
+            if isinstance(each, Visit)
+            and (self.has_visit(source, each.visit_id) or self._concerns(source, each.body))
         )
+        rejects = [each for each in found if isinstance(each, Reject)]
         is_theirs = theirs or (
-            len(visits) < len(found)
+            rejects
             and (
-                any(self._concerns(source, each.body) for each in found if isinstance(each, Reject) and each.body)
-                or (not any(each.body for each in found) and self.stand_in(delivery.exact_body(), source))
+                any(self._concerns(source, each.body) for each in rejects if each.body)
+                or self.stand_in(delivery.exact_body(), source)
             )
         )
         return Theirs(source, theirs) if is_theirs else None
