@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from kobra_home import Home, Post, encoded, example, later, loaded, small
 
+from pipelines.load import straighten
+
 CONTACT = {"questionID": 11, "questionName": "¿Se realizó contacto?", "order": 1}
 TRUE = {"answerID": 11, "answerTypeID": 8, "value": "true"}
 
@@ -214,3 +216,10 @@ def test_a_marker_anywhere_in_a_payload_is_found_in_some_column(tmp_path: Path) 
     everything = "\n".join(texts)
     lost = [payload for number, payload in enumerate(payloads) if WORD.format(number) not in everything]
     assert lost == []
+
+
+@pytest.mark.slow
+def test_a_reader_that_drops_what_is_left_over_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(straighten, "_keep", lambda found, _left: found)
+    with pytest.raises(AssertionError):
+        test_a_marker_anywhere_in_a_payload_is_found_in_some_column(tmp_path)
