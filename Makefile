@@ -28,10 +28,10 @@ demo: setup  ## see it all work on invented visits
 	$(BIN)/kobra demo
 
 test: lint  ## lint, types and every test but the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## the slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: setup  ## style and types
 	$(BIN)/python -m ruff check

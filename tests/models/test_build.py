@@ -298,6 +298,7 @@ def test_a_run_with_nothing_new_holds_until_midnight_in_the_default_zone_and_no_
 # ---------------------------------------------------------------- what a customer edits
 
 
+@pytest.mark.slow
 def test_what_was_edited_takes_effect_with_the_next_plain_run_for_old_visits_too_and_so_does_what_was_removed(
     today: BuiltHome, tmp_path: Path
 ) -> None:

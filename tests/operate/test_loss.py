@@ -107,6 +107,7 @@ def test_on_a_terminal_it_asks(home: Home) -> None:
         assert home.values("select count(*) from visits") == [visits]
 
 
+@pytest.mark.slow
 def test_days_that_retain_removed_are_not_missed_and_a_rebuild_without_them_is_asked_for(tmp_path: Path) -> None:
     home = fed(tmp_path / "home")
     home.land(Delivered(encoded(small("new")), later(days=200)))

@@ -56,6 +56,7 @@ def test_retain_under_a_clock_that_is_ahead_refuses_with_a_sentence_and_removes_
     assert named(home) == ["v0", "v100", "v5"]
 
 
+@pytest.mark.slow
 @needs_faketime
 def test_after_a_run_under_that_clock_days_are_reckoned_from_the_newest_delivery(home: Home) -> None:
     assert kobra(home, "run", ahead_days=800).returncode == 0

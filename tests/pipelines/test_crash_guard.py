@@ -94,6 +94,7 @@ def test_later_runs_do_not_die_of_it_again_and_a_library_that_was_mended_reads_i
     assert outcomes(home) == {"new": 41}
 
 
+@pytest.mark.slow
 def test_a_rebuild_finds_it_again(tmp_path: Path, library: Path) -> None:
     home = Home(tmp_path / "home")
     land(home, 7)
@@ -105,6 +106,7 @@ def test_a_rebuild_finds_it_again(tmp_path: Path, library: Path) -> None:
     assert outcomes(home) == {"new": 39, "rejected": 1}
 
 
+@pytest.mark.slow
 def test_forget_and_import_get_over_it(tmp_path: Path, library: Path) -> None:
     home = Home(tmp_path / "home")
     land(home, 7)

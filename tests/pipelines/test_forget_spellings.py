@@ -128,6 +128,7 @@ def test_what_a_restore_brings_back_is_erased_again_by_the_run_that_finds_it(for
     assert sorted(forgotten.visits()) == ["o1", "o2", "o3", "o4", "o5"]
 
 
+@pytest.mark.slow
 def test_without_the_sweep_what_was_restored_stays(tmp_path: Path) -> None:
     home = fed(tmp_path / "home")
     assert home.kobra("run").returncode == 0
@@ -148,6 +149,7 @@ def sweep_digests(home: Home) -> dict[str, int]:
     return sweep._digests(home.raw)
 
 
+@pytest.mark.slow
 def test_a_segment_behind_a_symbolic_link_and_what_a_diverted_load_left_go_too(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.land(small("theirs", externalID="110", comment=MARK), small("other"))
