@@ -1,6 +1,6 @@
 -- One row per (source, local_date, check): how many were tested, how many failed. The date is NULL where unknown.
 {%- set flags = quality_flags() %}
-{%- set levels = {'visits': 'kobra_visits', 'questions': 'kobra_questions', 'answers': 'kobra_answers'} %}
+{%- set levels = ['visits', 'questions', 'answers'] %}
 {%- set unread = {'unread_start': 'startDate', 'unread_end': 'endDate'} %}
 with flags as (
     select
@@ -24,17 +24,31 @@ visits as (
     select source, visit_id, local_date from {{ ref('int_visits') }}
 ),
 
--- What was sent and no column has: it stands in `extra`, of few visits.
-left_over as (
-    {% for level, model in levels.items() %}
-    select source, visit_id, 'leftovers_of_{{ level }}' as "check" from {{ ref(model) }} where extra is not null
-    union
+-- What was sent and no column has: it stands in `extra`, of few rows, which are looked up among the current versions.
+with_extra as (
+    {% for level in levels %}
+    select '{{ level }}' as level, delivery_id, item, _dlt_load_id, extra
+    from {{ source('landed', level) }}
+    where extra is not null
+    {{ "union all" if not loop.last }}
     {% endfor %}
+),
+
+current_extra as (
+    select contents.source, contents.visit_id, with_extra.level, with_extra.extra
+    from with_extra
+    inner join {{ ref('int_current_contents') }} as contents
+        on
+            contents.content_delivery_id = with_extra.delivery_id
+            and contents.content_item = with_extra.item
+            and contents.content_load_id = with_extra._dlt_load_id
+),
+
+left_over as (
+    select distinct source, visit_id, 'leftovers_of_' || level as "check" from current_extra
     {% for check, name in unread.items() %}
-    select source, visit_id, '{{ check }}'
-    from {{ ref('kobra_visits') }}
-    where extra is not null and {{ has_key('extra', name) }}
-    {{ "union" if not loop.last }}
+    union all
+    select source, visit_id, '{{ check }}' from current_extra where level = 'visits' and {{ has_key('extra', name) }}
     {% endfor %}
 ),
 
