@@ -17,7 +17,7 @@ from receiver.rawstore import Damage, Delivery, Landed, read_segment, received_d
 # A load that is cut short is read again: it should not be long, nor so short that its fixed costs count.
 LOAD_BYTES, LOAD_SEGMENTS = 512 << 20, 100_000
 _COMPRESSED = 8  # times smaller
-CHUNK_DELIVERIES, CHUNK_BYTES = 16_384, 64 << 20
+CHUNK_DELIVERIES, CHUNK_BYTES = 8_192, 32 << 20
 
 _CRASHED = Reject("crashed_reader", REJECTS["crashed_reader"])
 _T = TypeVar("_T")

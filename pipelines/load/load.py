@@ -49,6 +49,7 @@ class Loaded(NamedTuple):
         return Loaded(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+_MEMORY_LIMIT = "500MB"  # of the working file, as long as dlt and documents are in memory, too
 Progress = Callable[[Loaded], None]
 
 
@@ -173,6 +174,8 @@ def _loader(home: Home, connection: "DuckDBPyConnection", region_of: Callable[[s
             destination=dlt.destinations.duckdb(connection),
             dataset_name="landed",
         )
+        connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
+        settings.callback(connection.execute, f"set memory_limit = '{database.config(home)['memory_limit']}'")
 
         def append(chunks: Iterator["Chunk"]) -> Iterator[Loaded]:
             seen = list[Loaded]()
