@@ -9,6 +9,7 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher
 
+from pipelines.blanks import BLANKS, trimmed
 from pipelines.ids import read_id
 
 DEFAULT_REGION = "MX"
@@ -25,7 +26,8 @@ _TRUNK_PREFIX = re.compile(rf"(?<![0-9+])0(?:1|44|45){_TEN_DIGITS}")
 _PLAIN_NUMBER = re.compile(r"[2-9][0-9]{9}").fullmatch  # as Mexicans write theirs
 _ELSE = re.compile(r"[^\s.()\-+0-9]+")
 _DIGITS = re.compile(r"\+?[0-9]+")
-_ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
+_OF_ADDRESS = rf"[^{BLANKS}<>,;:\"'()\[\]]"
+_ADDRESS = re.compile(rf"{_OF_ADDRESS}+@{_OF_ADDRESS}+")
 
 
 class Number(NamedTuple):
@@ -58,7 +60,7 @@ def _numbers(text: str, region: str) -> tuple[Number, ...]:
 
 def _plain(text: str) -> str:
     """A phone that came as a JSON number with a fraction or an exponent, as plain digits."""
-    text = text.strip()
+    text = trimmed(text)
     if not re.search("[.eE]", text):
         return text
     try:
@@ -121,7 +123,7 @@ def _possible(group: str, region: str) -> Number | None:
 
 def _normalised(text: str) -> str:
     digits = "".join(str(int(character)) for character in text if character.isdecimal())
-    return f"+{digits}" if digits and text.strip().startswith("+") else digits
+    return f"+{digits}" if digits and trimmed(text).startswith("+") else digits
 
 
 def spellings(text: str, region: str = DEFAULT_REGION) -> set[str]:
@@ -138,9 +140,9 @@ def spellings(text: str, region: str = DEFAULT_REGION) -> set[str]:
 def addresses(text: str) -> set[str]:
     """The e-mail addresses in a text, in small letters; all of it where none stands by itself."""
     found = {address.strip(".").lower() for address in _ADDRESS.findall(text)}
-    return found or {text.strip().lower()} - {""}
+    return found or {trimmed(text).lower()} - {""}
 
 
 def account(text: str) -> str:
     """An id as it is compared, by the rule of `ids`."""
-    return read_id(text) or text.strip()
+    return read_id(text) or trimmed(text)

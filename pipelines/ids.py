@@ -2,6 +2,8 @@
 
 import re
 
+from pipelines.blanks import trimmed
+
 _DIGITS_KEPT = 15  # of a number, by Excel and by floating point; those behind them are lost
 _with_point = re.compile(r"([0-9]+)\.0+").fullmatch
 _with_exponent = re.compile(r"([0-9]+)(?:[.,]([0-9]+))?[eE]([+-]?[0-9]{1,3})").fullmatch
@@ -15,7 +17,7 @@ def read_id(text: str) -> str | None:
     its digits, is those: 110105499609.0 and 1.10105499609E+11 are 110105499609. 1.10105E+11 is not: half of its
     digits were rounded away. Neither is 1E+11, which Excel shows for half a million numbers. 1E11 may be an id.
     """
-    text = text.strip()
+    text = trimmed(text)
     if text.isalnum():  # nearly all are
         return text
     if found := _with_point(text):

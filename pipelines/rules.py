@@ -1,10 +1,6 @@
 """The reading rules: DuckDB macros from text as sent to typed values, for loading and for models alike."""
 
-# All that Unicode calls white space, and what a copied text carries unseen: in front of a value and behind it, they
-# are no part of it.
-BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
+from pipelines.blanks import BLANKS
 
 _YEAR = r"(19\d\d|2[01]\d\d)"  # what pandas, Arrow and a spreadsheet can hold as well
 _CLOCK = r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"

@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelines.blanks import trimmed
 from pipelines.errors import FaultError
 
 _LONGEST_LINE = 1 << 16  # characters; twice what Excel lets stand in a cell
@@ -166,7 +167,7 @@ def _split(lines: Iterator[str], line: int, delimiter: str) -> Iterator[Row]:
                 if len(row) > 1 and width and (len(cells) < width or any(cells[width:])):
                     raise csv.Error
                 width = width or len(cells)
-                yield Row(line, [*map(_plain if '="' in row[0] else str.strip, cells)])
+                yield Row(line, [*map(_plain if '="' in row[0] else trimmed, cells)])
                 line += len(row)
                 row.clear()
             return
@@ -178,5 +179,5 @@ def _split(lines: Iterator[str], line: int, delimiter: str) -> Iterator[Row]:
 
 
 def _plain(cell: str) -> str:
-    formula = _text_of_formula(cell.strip())
-    return (formula[1] if formula else cell).strip()
+    formula = _text_of_formula(trimmed(cell))
+    return trimmed(formula[1] if formula else cell)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _DBT = Path(sys.executable).with_name("dbt")
 _BUILT = {"model", "test"}
 # What makes tables beside the models.
-_MAKE_TABLES = ("build/cells.py", "build/csv_file.py", "build/inputs.py", "build/wide.py", "ids.py", "rules.py")
+_MAKE_TABLES = (
+    "blanks.py", "build/cells.py", "build/csv_file.py", "build/inputs.py", "build/wide.py", "ids.py", "rules.py",
+)  # fmt: skip
 _READ_BY_DBT = {".sql", ".py", ".yml", ".yaml", ".csv", ".md"}
 _MAKE_NO_TABLE = {"target", "logs", "unit_tests"}  # what dbt wrote for an analyst, and what a build leaves out
 

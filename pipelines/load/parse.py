@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from pipelines.blanks import trimmed
 from pipelines.contract import (
     ANSWER,
     ANSWERS,
@@ -184,6 +185,6 @@ def _visit_id(values: Iterable[Any]) -> str | None:
     for value in map(straighten.plain, values):
         if type(value) is int:
             return str(value)
-        if type(value) is str and (text := value.strip()):
+        if type(value) is str and (text := trimmed(value)):
             return text
     return None

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pipelines.blanks import trimmed
 from pipelines.contract import (
     ALSO_READ,
     ANSWER,
@@ -88,7 +89,7 @@ def plain(value: Any) -> Any:
 
 
 def _is_blank(value: Any) -> bool:
-    return value is None or (type(value) is str and not value.strip())
+    return value is None or (type(value) is str and not trimmed(value))
 
 
 def _sorted_out(sent: Object, fields: _Fields) -> tuple[Object, Object]:

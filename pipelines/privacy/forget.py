@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelines import identity
 from pipelines.build import inputs
 from pipelines.load import crash_guard, segments
 from pipelines.load.parse import Reject, read_body
@@ -183,7 +184,8 @@ class _Mentions:
         self._marks = marks
         self._source = persons.source
         self._patterns = [
-            re.compile(rf"(?<![0-9A-Za-z]){re.escape(text.strip())}(?![0-9A-Za-z])") for text in persons.accounts
+            re.compile(rf"(?<![0-9A-Za-z]){re.escape(account_id)}(?![0-9A-Za-z])")
+            for account_id in map(identity.account, persons.accounts)
         ]
         self.found = 0
         self.damaged = list[Damage]()
@@ -225,10 +227,6 @@ class _Mentions:
         return any(pattern.search(text) for text in forms(content) for pattern in self._patterns)
 
 
-def _is_rejected(delivery: Delivery) -> bool:
-    return any(isinstance(found, Reject) for found in read_body(delivery))
-
-
 def _input_rows(folder: Path, persons: Persons) -> dict[str, int]:
     """Rows of the account in the customer's files, by file."""
     import duckdb  # noqa: PLC0415
@@ -243,7 +241,7 @@ def _input_rows(folder: Path, persons: Persons) -> dict[str, int]:
                 for text in persons.accounts
                 for row in connection.execute(
                     f"select count(*) from inputs.{name} where external_id = ? and (source is null or source = ?)",
-                    [text.strip(), persons.source],
+                    [identity.account(text), persons.source],
                 ).fetchall()
             )
             for name, path in inputs.files(folder).items()

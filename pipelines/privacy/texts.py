@@ -7,6 +7,8 @@ from contextlib import suppress
 from itertools import islice
 from urllib.parse import unquote_plus
 
+from pipelines.blanks import BLANKS
+
 _LARGEST_UNPACKED = 16 << 20
 # Of a record that is damaged the body still stands in quotation marks within quotation marks.
 _ACCOUNT = re.compile(r"external_?id[\\\"'\s]{0,8}[:=][\\\"'\s]{0,8}([^\\\"'\s,;&}\]]{1,200})", re.IGNORECASE)
@@ -14,7 +16,8 @@ _GROUPS = re.compile(r"[0-9]+(?:[\s.()\-/]{1,3}[0-9]+)*")
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 15  # of a phone number (E.164)
 _MOST_PHONES = 50_000
 _COUNTRY_PREFIX = re.compile(r"(?:(?:00)?521?|0(?:1|44|45)|1)(?=[0-9]{10}\Z)")
-_EMAIL = re.compile(r"[^\s<>,;:\"'()\[\]{}\\=&]{1,64}@[^\s<>,;:\"'()\[\]{}\\=&]{1,255}")
+_OF_EMAIL = rf"[^{BLANKS}<>,;:\"'()\[\]{{}}\\=&]"
+_EMAIL = re.compile(rf"{_OF_EMAIL}{{1,64}}@{_OF_EMAIL}{{1,255}}")
 _SOURCE = re.compile(r'"source":"([A-Za-z0-9_.-]{1,64})"')
 _ESCAPE = re.compile(r"\\{1,2}u([0-9a-fA-F]{4})")
 

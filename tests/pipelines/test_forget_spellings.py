@@ -28,6 +28,10 @@ THEIRS: dict[str, Any] = {
     "account with a blank": small("a1", externalID="110 ", comment=MARK),
     "account with a no-break space": small("a2", externalID="\u00a0110\u2009", comment=MARK),
     "account as a number": small("a3", externalID=110.0, comment=MARK),
+    "account with blanks that nobody sees": small("a3b", externalID="\u200b110\ufeff", comment=MARK),
+    "phone with blanks that nobody sees": small("p3b", phones=["\u200b5555550171\u2060"], comment=MARK),
+    "mail with blanks that nobody sees": small("m3b", emails=[f"\u200b{MAIL}\u2060"], comment=MARK),
+    "the same in a list": json.dumps([1, {"correo": f"\ufeff{MAIL}\u200b", "comment": MARK}]).encode(),
     "mail with a name": small("m1", emails=[f"Ana <{MAIL.upper()}>"], comment=MARK),
     "another version": small("a1", externalID=None, comment=f"{MARK} otra"),
     "an object without a visit id": {"externalID": "110", "comment": MARK},
@@ -112,6 +116,19 @@ def test_the_dry_run_shows_the_same_counts(forgotten: Home) -> None:
 def test_it_says_what_it_is_not_sure_of(forgotten: Home) -> None:
     dry = forgotten.path.with_name("dry").read_text()
     assert "not sure: 1 rejected or damaged deliveries" in dry  # its amount is 110
+
+
+def test_an_account_is_found_everywhere_though_it_was_asked_for_as_excel_spells_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.land(small("theirs", externalID="110"), Delivered(b'{"amount": 110', later(seconds=1)))
+    (home.path / "inputs").mkdir()
+    (home.path / "inputs" / "payments.csv").write_text(
+        "payment_id,external_id,paid_date,amount\n1,110,2026-03-05,10\n"
+    )
+    dry = home.kobra("forget", "--dry-run", "--source", "lender_a", "--account", "110.0").stdout
+    assert "found: 1 deliveries" in dry
+    assert "not sure: 1 rejected or damaged deliveries" in dry
+    assert "not ours: inputs/payments.csv has 1 row(s)" in dry
 
 
 def test_what_a_restore_brings_back_is_erased_again_by_the_run_that_finds_it(forgotten: Home) -> None:

@@ -127,6 +127,18 @@ def test_what_stands_round_a_visit_is_kept_with_it_and_what_is_none_is_rejected_
     ]
 
 
+def test_blanks_that_nobody_sees_are_no_part_of_an_id_and_no_value(tmp_path: Path) -> None:
+    home = loaded(
+        tmp_path,
+        small("\u200ba\u2060", visitId="b", agentID="\ufeff7"),
+        small("\u200b", visitId="\ufeffc"),
+    )
+    assert home.rows("select visit_id, agent_id from visits where agent_id is not null") == [
+        {"visit_id": "a", "agent_id": "7"}
+    ]
+    assert home.values("select visit_id from visits order by all") == ["a", "c"]
+
+
 def test_halves_of_emojis_make_two_contents_two_versions(tmp_path: Path) -> None:
     bodies = [b'{"visitID":"e","comment":"\\ud83d"}', b'{"visitID":"e","comment":"\\ude00"}']
     home = loaded(tmp_path, *(Post(body, later(seconds=n)) for n, body in enumerate(bodies)))
