@@ -8,9 +8,9 @@ text: nothing of a payload is lost.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -47,15 +47,12 @@ def normalised(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-class _Fields(NamedTuple):
-    """The fields of a level: the names that mean each, the first of which it has in the one form."""
-
-    names: tuple[tuple[str, ...], ...]
-    by_name: Mapping[str, tuple[str, ...]]
+Level = Mapping[str, tuple[str, ...]]
+"""The names that mean one field, by each of them normalised; the first is the one that it has in the one form."""
 
 
-def _level(*fields: tuple[str, ...]) -> _Fields:
-    return _Fields(fields, {normalised(name): names for names in fields for name in names})
+def _level(*fields: tuple[str, ...]) -> Level:
+    return {normalised(name): names for names in fields for name in names}
 
 
 _VISIT = _level(
@@ -92,12 +89,12 @@ def _is_blank(value: Any) -> bool:
     return value is None or (type(value) is str and not trimmed(value))
 
 
-def _sorted_out(sent: Object, fields: _Fields) -> tuple[Object, Object]:
+def _sorted_out(sent: Object, level: Level) -> tuple[Object, Object]:
     """The fields of an object under their documented names, and all that is left over."""
     chosen: dict[tuple[str, ...], list[str]] = {}
     left = {}
     for name, value in sent.items():
-        names = fields.by_name.get(normalised(name))
+        names = level.get(normalised(name))
         if names is None:
             left[name] = value
         else:
@@ -109,10 +106,6 @@ def _sorted_out(sent: Object, fields: _Fields) -> tuple[Object, Object]:
         found[names[0]] = sent[best]
         left |= {name: sent[name] for name in sent_as if not _is_blank(sent[name]) and sent[name] != sent[best]}
     return found, left
-
-
-def _place(documented: Mapping[str, int], name: str) -> int:
-    return documented.get(name, len(documented))
 
 
 # ---------------------------------------------------------------- containers
@@ -128,17 +121,13 @@ def _unpacked(value: Any) -> Any:
         return value
 
 
-def parse(text: str) -> Any:
-    """JSON, with the spelling of every number that has a fraction or an exponent."""
-    return _parse(text)
-
-
 def as_sent(number: str) -> msgspec.Raw:
     """A number with a fraction or an exponent keeps its spelling: an answer's value is text as sent."""
     return msgspec.Raw(number.encode())
 
 
-_parse = msgspec.json.Decoder(float_hook=as_sent).decode
+parse: Callable[[str], Any] = msgspec.json.Decoder(float_hook=as_sent).decode
+"""What JSON says, with the spelling of every number that has a fraction or an exponent."""
 
 
 def items(value: Any) -> list[Any]:
@@ -202,7 +191,7 @@ def _questions(checklist: Any) -> Iterator[Object]:
 def _as_section(item: Object) -> list[Object]:
     """The questions of a section, with its name; none where the item is no section."""
     found, left = _sorted_out(item, _SECTION)
-    if "questions" not in found or any(normalised(name) in _QUESTION.by_name for name in left):
+    if "questions" not in found or any(normalised(name) in _QUESTION for name in left):
         return []
     questions = [_question(item) for item in items(found["questions"])] or [{}]
     name = text_of(found.get(SECTION))
@@ -226,7 +215,7 @@ def _question(sent: Any) -> Object:
     return _keep(found, left)
 
 
-_ONLY_OF_ANSWERS = _ANSWER.by_name.keys() - _QUESTION.by_name.keys()
+_ONLY_OF_ANSWERS = _ANSWER.keys() - _QUESTION.keys()
 
 
 def _answer(sent: Any) -> Object:
@@ -250,11 +239,7 @@ def _typed(found: Object, left: Object, texts: Iterable[str]) -> Object:
         if name in found:
             found[name] = text_of(found[name])
     order = text_of(found.get("order"))
-    if (type(order) is str and not _whole_number(order.strip().removesuffix(".0"))) or type(order) in (
-        dict,
-        list,
-        bool,
-    ):
+    if type(order) is bool or (type(order) is str and not _whole_number(trimmed(order).removesuffix(".0"))):
         left["order"] = found.pop("order")
     return found
 
