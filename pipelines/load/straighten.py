@@ -146,15 +146,16 @@ def items(value: Any) -> list[Any]:
 
 def visits(payload: Any) -> Iterator[tuple[Any, Object]]:
     """The visits of a payload as they were sent, each with what stands around them: `{"data":{…}}`,
-    `{"visits":[…]}` and a list are the visits within them."""
+    `{"visits":[…]}` and a list are the visits within them. Where nothing is within, the payload itself is one: every
+    delivery brings at least one, or it would be in no table."""
     payload = _unpacked(payload)
-    if type(payload) is list:
+    if type(payload) is list and payload:
         for item in payload:
             yield from visits(item) if type(item) is list else ((item, {}),)
         return
     if type(payload) is dict and not any(normalised(name) in _NAMES_OF_VISITS for name in payload):
         for name, value in payload.items():
-            if normalised(name) in ENVELOPES and type(within := _unpacked(value)) in (dict, list):
+            if normalised(name) in ENVELOPES and type(within := _unpacked(value)) in (dict, list) and within:
                 around = {other: payload[other] for other in payload if other != name}
                 for visit, more in visits(within):
                     yield visit, around | more

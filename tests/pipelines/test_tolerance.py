@@ -127,6 +127,28 @@ def test_what_stands_round_a_visit_is_kept_with_it_and_what_is_none_is_rejected_
     ]
 
 
+EMPTY = {
+    "visits": ({"visits": []}, "no_visit_id"),
+    "data": ({"data": [], "page": 1}, "no_visit_id"),
+    "visits in data": ({"data": {"visits": []}}, "no_visit_id"),
+    "as JSON text": ({"data": "[]"}, "no_visit_id"),
+    "a list of an empty list": ({"data": [[]]}, "not_an_object"),
+}
+
+
+@pytest.mark.parametrize("form", EMPTY)
+def test_an_envelope_without_a_visit_is_rejected_and_not_passed_over(tmp_path: Path, form: str) -> None:
+    payload, reason = EMPTY[form]
+    home = loaded(tmp_path, payload)
+    assert home.rows("select item, outcome from deliveries") == [{"item": 1, "outcome": "rejected"}]
+    assert home.values("select reason from rejects") == [reason]
+
+
+def test_an_empty_envelope_leaves_it_to_the_next(tmp_path: Path) -> None:
+    home = loaded(tmp_path, {"data": [], "visits": [small("a")]})
+    assert home.rows("select visit_id, extra from visits") == [{"visit_id": "a", "extra": '{"envelope":{"data":[]}}'}]
+
+
 def test_blanks_that_nobody_sees_are_no_part_of_an_id_and_no_value(tmp_path: Path) -> None:
     home = loaded(
         tmp_path,
