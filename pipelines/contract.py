@@ -277,7 +277,10 @@ KOBRA = _by_name(
       for name, what, key, columns in _PARTS),
 )  # fmt: skip
 
+MOST_VALUES = 500_000  # of one visit: a load needs memory for each
+
 REJECTS = json_check.REASONS | {
     "no_visit_id": "visitID is missing, blank or neither text nor a whole number.",
+    "too_many_values": f"The visit has more values in lists and objects than the {MOST_VALUES} that can be loaded.",
     "crashed_reader": "A process that read the delivery died: kobra load --retry-rejects reads it again.",
 }

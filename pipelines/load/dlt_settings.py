@@ -13,6 +13,7 @@ _SETTINGS: dict[str, Any] = {
     "restore_from_destination": False,  # there is no state beyond the warehouse itself
     "runtime": {"dlthub_telemetry": False, "log_level": "ERROR"},
     "normalize": {"parquet_normalizer": {"add_dlt_load_id": True}},
+    "data_writer": {"buffer_max_items": 1},  # a chunk is a row group: more of them together exceed the memory
     "load": {"delete_completed_jobs": True},
     "providers": {"enable_airflow_secrets": False},
 }

@@ -50,11 +50,13 @@ DOCUMENTS = pa.schema(
     ]
 )
 Rows = Mapping[str, pa.Table]
-Flatten = Callable[[pa.Table], Rows]
+Flatten = Callable[[pa.Table], Iterator[Rows]]
 
 # The segments of a load are known without looking into a document.
 TABLES = {name: table for name, table in LANDED.items() if name != "segments"}
-_MEMORY_LIMIT = "500MB"
+_MEMORY_LIMIT, _MEMORY_LIMIT_OF_ONE = "500MB", "4GB"  # of many documents, and of one that needs more
+# Several numbers are looked for in texts up to this length: each number is a row that has the whole text.
+_LONGEST_OF_SEVERAL = 256
 
 
 def _texts(names: Iterable[str]) -> str:
@@ -231,7 +233,8 @@ def _query(table: Table) -> str:
 
 @contextmanager
 def flattener(region_of: Callable[[str], str]) -> Iterator[Flatten]:
-    """A function that makes the rows of every table in TABLES of documents (as DOCUMENTS).
+    """A function that makes the rows of every table in TABLES of documents (as DOCUMENTS): at once, or in parts
+    where memory does not hold the rows of all.
 
     `region_of` a source: in which country its phone numbers stand without a country code.
     """
@@ -243,22 +246,42 @@ def flattener(region_of: Callable[[str], str]) -> Iterator[Flatten]:
         connection.register("documents", DOCUMENTS.empty_table())
         connection.execute(_PARSE + ";" + _VIEWS)
 
-        def flatten(documents: pa.Table) -> Rows:
+        def rows_of(documents: pa.Table) -> Rows:
             connection.register("documents", documents)
             connection.execute(_PARSE)
             _read_phone_numbers(connection, region_of)
             return {name: connection.sql(_query(table)).to_arrow_table() for name, table in TABLES.items()}
 
+        def rows_of_one(document: pa.Table) -> Rows:
+            connection.execute(f"set memory_limit = '{_MEMORY_LIMIT_OF_ONE}'")
+            try:
+                return rows_of(document)
+            finally:
+                connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
+
+        def flatten(documents: pa.Table) -> Iterator[Rows]:
+            try:
+                rows = rows_of(documents)
+            except duckdb.OutOfMemoryException:
+                if half := documents.num_rows // 2:
+                    yield from flatten(documents[:half])
+                    yield from flatten(documents[half:])
+                else:
+                    yield rows_of_one(documents)
+            else:
+                yield rows
+
         yield flatten
 
 
 def _read_phone_numbers(connection: "DuckDBPyConnection", region_of: Callable[[str], str]) -> None:
-    """Find the phone numbers in the texts of phones."""
+    """Find the phone numbers in the texts of phones: in a text of some length, one."""
     sent = connection.execute(f"select distinct source, value from {PHONES}_sent where value is not null")
     rows = [
         (source, value, n, number.normalised, number.e164)
         for source, value in sent.fetchall()
         for n, number in enumerate(numbers(value, region_of(source)), 1)
+        if n == 1 or len(value) <= _LONGEST_OF_SEVERAL
     ]
     connection.execute("delete from phone_numbers")
     if rows:

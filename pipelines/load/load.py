@@ -49,7 +49,9 @@ class Loaded(NamedTuple):
         return Loaded(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-_MEMORY_LIMIT = "500MB"  # of the working file, as long as dlt and documents are in memory, too
+# Of the working file, as long as dlt and documents are in memory, too. Two threads at once would need twice the
+# memory for rows of long texts, and are no faster.
+_MEMORY_LIMIT, _THREADS = "500MB", 1
 Progress = Callable[[Loaded], None]
 
 
@@ -174,8 +176,9 @@ def _loader(home: Home, connection: "DuckDBPyConnection", region_of: Callable[[s
             destination=dlt.destinations.duckdb(connection),
             dataset_name="landed",
         )
-        connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
-        settings.callback(connection.execute, f"set memory_limit = '{database.config(home)['memory_limit']}'")
+        connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'; set threads = {_THREADS}")
+        limit = database.config(home)["memory_limit"]
+        settings.callback(connection.execute, f"set memory_limit = '{limit}'; reset threads")
 
         def append(chunks: Iterator["Chunk"]) -> Iterator[Loaded]:
             seen = list[Loaded]()

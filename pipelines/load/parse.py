@@ -20,6 +20,7 @@ from pipelines.contract import (
     EMAIL_KEYS,
     EMAILS,
     FIELDS,
+    MOST_VALUES,
     PHONE_KEYS,
     PHONES,
     QUESTION,
@@ -35,6 +36,7 @@ from receiver.rawstore import Delivery
 _encode = msgspec.json.Encoder().encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 18  # digits that a 64-bit integer has room for
+_STRING_OR_COMMA = re.compile(rb'"(?:[^"\\]|\\.)*+"|,', re.S)
 
 
 def _shape(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
@@ -76,12 +78,13 @@ class Visit(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """What cannot become a visit: a code of `contract.REJECTS`, and a sentence without content. `body`: what can be
-    read of it all the same, as of a visit."""
+    """What cannot become a visit: a code of `contract.REJECTS`, and a sentence without content. `body` and
+    `visit_id`: what can be read of it all the same, as of a visit."""
 
     reason: str
     detail: str
     body: bytes | None = None
+    visit_id: str | None = None
 
 
 def read_body(delivery: Delivery) -> list[Visit | Reject]:
@@ -89,14 +92,14 @@ def read_body(delivery: Delivery) -> list[Visit | Reject]:
     try:
         text = json_check.text_of(delivery.exact_body()) if delivery.body_encoding else delivery.body
         json_check.check_depth(text)
-        usual = _read_usual(text)
+        usual = _read_usual(text) if text.count(",") <= MOST_VALUES else None
         return [usual] if usual else _read_unusual(text)
     except json_check.UnreadableError as why:
         return [_reject(str(why))]
 
 
-def _reject(reason: str, body: bytes | None = None) -> Reject:
-    return Reject(reason, REJECTS[reason], body)
+def _reject(reason: str, body: bytes | None = None, visit_id: str | None = None) -> Reject:
+    return Reject(reason, REJECTS[reason], body, visit_id)
 
 
 def _read_usual(text: str) -> Visit | None:
@@ -134,7 +137,16 @@ def _read(sent: Any, around: dict[str, Any]) -> Visit | Reject:
     visit, extra = straighten.visit(whole, around)
     body = _encode(visit)
     visit_id = _visit_id([visit.get(VISIT_ID[0])])
+    if _has_too_many_values(body) or _has_too_many_values(extra or b""):
+        return _reject("too_many_values", body, visit_id)
     return Visit(visit_id, content_hash, body, extra) if visit_id else _reject("no_visit_id", body)
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Whether this JSON has more commas outside of strings than memory has room for values."""
+    if body.count(b",") <= MOST_VALUES:
+        return False
+    return sum(found[0] == b"," for found in _STRING_OR_COMMA.finditer(body)) > MOST_VALUES
 
 
 def _in_order(value: Any) -> Any:

@@ -34,7 +34,8 @@ def kobra(chunks: Iterable[Chunk], flatten: Flatten, loaded_at: datetime) -> Ite
 
     def rows() -> Iterator[Rows]:
         for chunk in chunks:
-            yield {**flatten(chunk.documents), "segments": _segments(chunk.taken, loaded_at)}
+            yield from flatten(chunk.documents)
+            yield {"segments": _segments(chunk.taken, loaded_at)}
 
     read = dlt.resource(rows, name="chunks", selected=False)
     for table in LANDED.values():
@@ -47,8 +48,8 @@ def _table(table: Table) -> Any:
         columns={column.name: {"nullable": True, **_TYPES[column.type]} for column in table.columns},
         write_disposition="append",
     )
-    def rows_of(rows: Rows) -> pa.Table:
-        return rows[table.name]
+    def rows_of(rows: Rows) -> pa.Table | None:
+        return rows.get(table.name)
 
     return rows_of
 

@@ -33,6 +33,7 @@ from pipelines.contract import (
     VISIT_ID,
     Type,
 )
+from receiver import json_check
 
 Object = dict[str, Any]
 
@@ -112,13 +113,16 @@ def _sorted_out(sent: Object, level: Level) -> tuple[Object, Object]:
 
 
 def _unpacked(value: Any) -> Any:
-    """What JSON text says, where it says an object or a list; any other value as it is."""
+    """What JSON text says, where it is an object or a list within the limits of a body; any other value as it is."""
     if type(value) is not str or value.lstrip()[:1] not in ("[", "{"):
         return value
     try:
-        return parse(value)
-    except (msgspec.DecodeError, RecursionError):
+        json_check.check_depth(value)
+        found = parse(value)
+        json_check.check_keys(value)
+    except (json_check.UnreadableError, msgspec.DecodeError, RecursionError):
         return value
+    return found
 
 
 def as_sent(number: str) -> msgspec.Raw:

@@ -26,7 +26,8 @@ def main(wanted: dict[str, list[str]]) -> None:
             if isinstance(visit, Visit):
                 list(concerned(delivery.source, visit.body, DEFAULT_REGION))
     with flattener(lambda _: DEFAULT_REGION) as flatten:
-        flatten(documents_of(deliveries))
+        for _ in flatten(documents_of(deliveries)):
+            pass
 
 
 if __name__ == "__main__":

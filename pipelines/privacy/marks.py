@@ -20,7 +20,7 @@ import msgspec
 from pipelines import identity
 from pipelines.contract import EMAILS, PHONES
 from pipelines.errors import FaultError
-from pipelines.load.parse import Reject, Visit, read_body
+from pipelines.load.parse import Reject, read_body
 from pipelines.privacy import texts
 from receiver import rawstore
 from receiver.rawstore import Delivery
@@ -203,7 +203,8 @@ class Marks:
         theirs = tuple(
             each.visit_id
             for each in found
-            if isinstance(each, Visit)
+            if each.visit_id
+            and each.body
             and (self.has_visit(source, each.visit_id) or self._concerns(source, each.body))
         )
         rejects = [each for each in found if isinstance(each, Reject)]

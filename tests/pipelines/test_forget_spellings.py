@@ -38,6 +38,9 @@ THEIRS: dict[str, Any] = {
     "in UTF-16": json.dumps({"phones": [PHONE], "comment": MARK}).encode("utf-16"),
     "compressed, and no JSON": gzip.compress(f'{{"phones":["5555550171"],"comment":"{MARK}"'.encode()),
     "compressed": gzip.compress(encoded(small("z1", externalID="110", comment=MARK))),
+    "of too many values": gzip.compress(encoded(small("z2", externalID="110", x=[5] * 600_000, comment=MARK))),
+    "of too many values, another version": gzip.compress(
+        encoded(small("a1", externalID=None, x=[6] * 600_000, comment=MARK))),
     "cut short": f'{{"externalID": "110 ", "comment": "{MARK}'.encode(),
     "a form": f"externalID=110&comment={MARK}".encode(),
     "a list": json.dumps([1, {"correo": MAIL, "comment": MARK}]).encode(),

@@ -116,6 +116,16 @@ OURS: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "70 000 keys, the greatest first": (raw(keys(70_000)), "too_many_keys"),
     "70 000 keys in an answer": (raw(f'"checklist":[{{"answers":[{{{keys(70_000)}}}]}}]'), "too_many_keys"),
     "70 000 keys of a phone": (raw(f'"phones":[{{{keys(70_000)}}}]'), "too_many_keys"),
+    **{
+        f"70 000 keys in JSON text as {where}": (text(**{where: f"{{{keys(70_000)}}}"}), LOADS)
+        for where in ("checklist", "phones", "data")
+    },
+    **{
+        f"JSON text nested {depth} deep as {where}": (text(**{where: make(depth)}), LOADS)
+        for where in ("checklist", "phones", "data")
+        for make in (nested, wrapped)
+        for depth in (400, 900, 100_000)
+    },
     "9 000 keys, the greatest first": (raw(keys(9_000)), LOADS),
     "9 000 keys of a phone": (raw(f'"phones":[{{"tel":"1",{keys(9_000)}}}]'), LOADS),
     "one key 150 000 times": (raw(",".join(['"a":1'] * 150_000)), LOADS),
@@ -133,6 +143,12 @@ OURS: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "a MiB of quotation marks": (raw('"comment":"' + '\\"' * (MIB // 2)), "not_json"),
     "a MiB of text that is no phone": (raw(f'"phones":["{"5 " * (MIB // 2)}"]'), LOADS),
     "a MiB of blanks": (b" " * MIB, "empty"),
+    "600 000 questions, packed": (
+        gzip.compress(raw(f'"checklist":[{",".join(["{}"] * 600_000)}]')), "too_many_values"),
+    "600 000 unknown values, packed": (gzip.compress(raw(f'"x":[{",".join("5" * 600_000)}]')), "too_many_values"),
+    "a text with 600 000 commas": (raw(f'"comment":"{"," * 600_000}"'), LOADS),
+    "a phone of 14 MiB, packed": (gzip.compress(raw(f'"phones":[{{"x":"{"a" * 14 * MIB}"}}]')), LOADS),
+    "a phone with 90 000 numbers": (raw(f'"phones":["{" ".join(["5512345678"] * 90_000)}"]'), LOADS),
     "a bomb": (gzip.compress(bytes(64 << 20)), "packed"),
     "a packed visit": (gzip.compress(text()), LOADS),
 }  # fmt: skip
@@ -193,6 +209,17 @@ def test_poison_loads_or_is_rejected_with_a_reason(fed: Fed, kind: str) -> None:
 def test_all_the_good_ones_load(fed: Fed) -> None:
     assert {fed.outcomes[name]["outcome"] for name in fed.good} == {"new"}
     assert fed.home.values("select count(*) from visits where comment = 'bien' and finished") == [len(fed.good)]
+
+
+def test_visits_of_more_parts_than_memory_holds_at_once_load_among_the_good_ones(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    large = raw(f'"checklist":[{",".join(["{}"] * 340_000)}]')
+    home.land(
+        *(Post(large.replace(b"VID", b"large %d" % number), later(seconds=number)) for number in range(12)),
+        *(Post(encoded(small(f"good {number}")), later(seconds=number)) for number in range(100)),
+    )
+    assert home.run().new == 112
+    assert home.values("select count(*) from questions where visit_id like 'large%'") == [12 * 340_000]
 
 
 def test_what_landed_is_new_or_duplicate_or_rejected(fed: Fed) -> None:

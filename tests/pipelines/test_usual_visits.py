@@ -55,10 +55,10 @@ def both_ways(sent: bytes) -> tuple[Any, Any]:
     """The rows that are made of a body on the short cut and on the long way."""
     delivery = rawstore.delivery("id", "2026-03-01T12:00:00Z", "source", sent)
     with flattener(lambda _: "MX") as flatten:
-        short = flatten(documents_of([("segment", 1, delivery)]))
+        (short,) = flatten(documents_of([("segment", 1, delivery)]))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reading, "_parse_usual", refuse)
-            long = flatten(documents_of([("segment", 1, delivery)]))
+            (long,) = flatten(documents_of([("segment", 1, delivery)]))
     return tuple({name: rows.to_pylist() for name, rows in tables.items()} for tables in (short, long))
 
 
