@@ -1,5 +1,6 @@
 """What a customer maps by editing CSV files: all of it is sound, or every fault is named with its line."""
 
+import codecs
 import json
 import os
 import re
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 STARTING_SET = PROJECT / "seeds"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ECHOED = 40  # characters of a cell
 _COMPARED = {"question_name", "answer_name", "value"}  # columns whose text the models compare normalised
 
@@ -317,7 +317,7 @@ def init(folder: Path) -> list[Path]:
         aside.unlink(missing_ok=True)
         try:
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
-                copy.write(_BYTE_ORDER_MARK + (STARTING_SET / name).read_bytes())
+                copy.write(codecs.BOM_UTF8 + (STARTING_SET / name).read_bytes())
             with suppress(FileExistsError):
                 os.link(aside, folder / name)  # whole or not at all, and never over another
                 made.append(folder / name)

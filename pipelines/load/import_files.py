@@ -5,6 +5,7 @@ read (compressed by whatever name, in UTF-16, in Windows-1252), what holds no vi
 single delivery that nobody can read stops no file: it lands and is rejected like any other.
 """
 
+import codecs
 import gzip
 import io
 import json
@@ -29,7 +30,6 @@ from receiver.rawstore import Delivery, Landed
 _BATCH, _SYNCED_TOGETHER = 20_000, 500
 _LONGEST_LINE = 64 << 20
 _LARGEST_DOCUMENT = 512 << 20  # an array, or one document over several lines, is read whole
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -248,7 +248,7 @@ def _whole(file: Path) -> bytes | None:
     """All of a file; None when it is too large."""
     with _reading(file) as stream:
         content = stream.read(_LARGEST_DOCUMENT + 1)
-    return content.removeprefix(_BYTE_ORDER_MARK) if len(content) <= _LARGEST_DOCUMENT else None
+    return content.removeprefix(codecs.BOM_UTF8) if len(content) <= _LARGEST_DOCUMENT else None
 
 
 # ---------------------------------------------------------------- items
@@ -364,7 +364,7 @@ def _lines(file: Path) -> Iterator[bytes]:
             number += 1
             if len(line) > _LONGEST_LINE:
                 raise HistoryError(f"{file} line {number} is longer than any visit: write one visit a line")
-            yield line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+            yield line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError, UnicodeError, zipfile.BadZipFile)

@@ -219,9 +219,9 @@ def clean_up(home: Home, connection: "DuckDBPyConnection") -> None:
     scratches = leftovers(home)
     if not scratches:
         return
-    for name in ("segments", *(name for name in LANDED if name != "segments")):
+    is_known = COMPLETED if database.has(connection, "landed", "_dlt_loads") else "false"
+    for name in LANDED:
         if database.has(connection, "landed", name):
-            is_known = COMPLETED if database.has(connection, "landed", "_dlt_loads") else "false"
             connection.execute(f"delete from landed.{name} where not {is_known}")
     connection.execute("checkpoint")
     for scratch in scratches:

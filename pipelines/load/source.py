@@ -59,13 +59,10 @@ def _segments(taken: Iterable[Taken], loaded_at: datetime) -> pa.Table:
     return pa.Table.from_pylist(rows, _SEGMENTS)
 
 
-_SEGMENTS = pa.schema(
-    [
-        ("segment", pa.string()),
-        ("received_date", pa.date32()),
-        ("lines", pa.int64()),
-        ("bytes", pa.int64()),
-        ("damaged", pa.int64()),
-        ("loaded_at", pa.timestamp("us", "UTC")),
-    ]
-)
+_ARROW = {
+    Type.TEXT: pa.string(),
+    Type.DATE: pa.date32(),
+    Type.COUNT: pa.int64(),
+    Type.INSTANT: pa.timestamp("us", "UTC"),
+}
+_SEGMENTS = pa.schema([(column.name, _ARROW[column.type]) for column in LANDED["segments"].columns])
