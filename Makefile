@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint docs bench bench-peers torture lock clean
+.PHONY: help setup demo test test-slow lint docs bench bench-peers torture scale lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver i
 
 torture: setup  ## prove again and again what may never go wrong, as root also power loss; writes docs/torture.md
 	$(BIN)/python -m tests.torture
+
+scale: setup  ## prove what many machines share: receivers that ship and are killed, a real S3 server
+	$(BIN)/python -m pytest tests/scale -n 2 -m "slow or not slow"
 
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
 	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \

@@ -36,7 +36,7 @@ def entry() -> int:
     """The command as it is installed. One that reads bodies has a process of its own, as a body may end it."""
     options = _parser().parse_args()
     try:
-        home = Home(Settings.from_environ(os.environ).home)
+        home = _home(Settings.from_environ(os.environ))
     except UsageError as why:
         return _failed(why)
     if options.command not in (_run, _load, _import, _forget, _retain) or _has_nothing_to_do(home, options):
@@ -55,7 +55,7 @@ def _execute(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         options.settings = settings = Settings.from_environ(os.environ)
-        code: int = options.command(Home(settings.home), options)
+        code: int = options.command(_home(settings), options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read what we print has seen enough
@@ -64,6 +64,10 @@ def _execute(options: argparse.Namespace) -> int:
     except Exception as why:  # noqa: BLE001 - the outermost edge
         return _failed(why)
     return code
+
+
+def _home(settings: Settings) -> Home:
+    return Home(settings.home, settings.raw)
 
 
 def _failed(why: Exception) -> int:
@@ -294,6 +298,7 @@ def _has_nothing_to_do(home: Home, options: argparse.Namespace) -> bool:
         and options.every is None
         and options.as_of is None
         and not options.full_refresh
+        and home.store is None  # its client has threads, which no process that is begun here would have
         and run.is_current(home)
     )
 
@@ -301,10 +306,9 @@ def _has_nothing_to_do(home: Home, options: argparse.Namespace) -> bool:
 def _run_once(home: Home, options: argparse.Namespace) -> int:
     from pipelines import run  # noqa: PLC0415
 
-    if options.as_of is None and not options.full_refresh and run.is_current(home):
-        return OK
-
     def once(*, accept_loss: bool) -> int:
+        if options.as_of is None and not options.full_refresh and run.is_current(home):
+            return OK
         with lock(home):
             _tell(run.run(home, _progress, options.as_of, full=options.full_refresh, accept_loss=accept_loss))
         return OK
@@ -427,6 +431,7 @@ def _forget(home: Home, options: argparse.Namespace) -> int:
 
     persons = _persons(options)
     with lock(home, _say_that_it_waits):
+        run.pull(home)
         found = search(home, persons)
     for line in found.lines():
         print(line, flush=True)
@@ -561,6 +566,9 @@ def _verify(home: Home, _options: argparse.Namespace) -> int:
             print(f"{path}: {stretch.records} damaged record(s) at offset {stretch.offset}")
     for sentence in verify.namesakes(home.raw):
         print(sentence)
+    lost = verify.lost(home)
+    for place in lost:
+        print(f"gone from {home.store}: {place}")
     missing = verify.missing(home)
     for each in missing:
         print(f"gone, and loaded before: {each}")
@@ -569,7 +577,7 @@ def _verify(home: Home, _options: argparse.Namespace) -> int:
         + f", {erased} erased" * bool(erased)
         + f", {sum(len(each.segments) for each in missing)} segment(s) gone" * bool(missing)
     )
-    return FAILED if damaged or missing else OK
+    return FAILED if damaged or missing or lost else OK
 
 
 def _progress(loaded: "Loaded") -> None:

@@ -10,6 +10,7 @@ from pipelines.errors import FaultError, UsageError
 from pipelines.load import load as loading
 from pipelines.load import segments
 from pipelines.load.load import Loaded, Progress
+from pipelines.load.mirror import Mirror
 from pipelines.load.segments import Ledger, Seen
 from pipelines.operate import verify
 from pipelines.privacy import forget as forgetting
@@ -83,12 +84,14 @@ def _run(home: Home, progress: Progress, as_of: date | None, *, full: bool) -> B
     with database.working(home) as connection:
         seen = _look(home)
         _load(home, connection, seen, progress)
+        _push(home)
         built = _build(home, connection, as_of, full=full)
         taken = set(loading.taken(connection))
     _publish(home)
     for path in home.warehouse.glob(f"{DAMAGED}*"):
         path.unlink()
     rawstore.compress_before(home.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
+    _push(home)
     Erasure(home).note_swept()
     now = segments.look(home.raw)
     if now.closed.keys() == seen.closed.keys() and stamps(_edited(home)) == before:
@@ -97,8 +100,13 @@ def _run(home: Home, progress: Progress, as_of: date | None, *, full: bool) -> B
 
 
 def is_current(home: Home) -> bool:
-    """Whether all that landed is loaded and published already. Takes a few milliseconds and no lock."""
-    return _ledger(home).holds(home.raw) and not publishing.wals(home)
+    """Whether all that landed is loaded and published already. Takes a few milliseconds, with an object store a
+    listing of it, and no lock. Raises UnreachableError."""
+    return (
+        _ledger(home).holds(home.raw)
+        and not publishing.wals(home)
+        and (home.store is None or Mirror(home, home.store).is_current())
+    )
 
 
 def _ledger(home: Home) -> Ledger:
@@ -123,7 +131,15 @@ def load(
         again = Loaded()
         if retry_rejects:
             again = loading.reload_rejects(home, connection, seen, mappings.region_of(home.mappings))
-        return again.plus(_load(home, connection, seen, progress))
+        loaded = again.plus(_load(home, connection, seen, progress))
+    _push(home)
+    return loaded
+
+
+def pull(home: Home) -> None:
+    """Fetch what receivers shipped, where there is an object store. Hold the lock."""
+    if home.store:
+        Mirror(home, home.store).pull()
 
 
 def build(home: Home, as_of: date | None = None, *, full: bool = False) -> Run:
@@ -170,8 +186,15 @@ def _check_load(home: Home) -> None:
 
 
 def _look(home: Home) -> Seen:
+    pull(home)
     segments.tidy(home)
     return segments.look(home.raw)
+
+
+def _push(home: Home) -> None:
+    """Bring what was erased, put together or removed here to the object store, where there is one."""
+    if home.store:
+        Mirror(home, home.store).push(retention.removed_days(home))
 
 
 def _load(home: Home, connection: "DuckDBPyConnection", seen: Seen, progress: Progress) -> Loaded:
@@ -214,6 +237,7 @@ def check_rebuild(home: Home, *, accept_loss: bool) -> None:
     """
     if accept_loss or home.working.exists():
         return
+    pull(home)
     try:
         gone = verify.missing(home, with_removed=True)
     except DamagedError:
@@ -255,6 +279,7 @@ def forget(home: Home, persons: Persons, progress: Progress = _silent, *, reject
     May be run again at any time, and does what is left to do. Raises UnfinishedErasureError when the marts cannot be
     built: then the raw store is done, and the next run that comes to its end does the rest.
     """
+    pull(home)
     forgot = forgetting.erase(home, persons, rejects=rejects)
     if not (home.working.exists() or rawstore.partitions(home.raw)):
         Erasure(home).end()
@@ -287,4 +312,6 @@ def retain(home: Home, told: Policy, progress: Progress = _silent) -> Retained:
     with database.working(home) as connection:
         since = retention.limit(told.raw_days, retention.reckoned_from(connection))
         taken = set(loading.taken(connection))
-    return Retained(retention.remove_partitions(home, since, taken), policy)
+    removed = retention.remove_partitions(home, since, taken)
+    _push(home)
+    return Retained(removed, policy)

@@ -16,9 +16,11 @@ class SettingsError(UsageError):
 
 @dataclass(frozen=True)
 class Settings:
-    """`receiver_url`: whom to ask how the receiver does; `min_free_bytes`: its floor, None for the default."""
+    """`raw`: the object store that receivers ship to, None for the folder in `home`; `receiver_url`: whom to ask how
+    the receiver does; `min_free_bytes`: its floor, None for the default."""
 
     home: Path = Path("kobra-data")
+    raw: str | None = None
     receiver_url: str | None = None
     min_free_bytes: int | None = None
     sample_key: str | None = field(default=None, repr=False)
@@ -32,6 +34,7 @@ class Settings:
 
         return cls(
             home=_home(given("KOBRA_HOME") or str(cls.home)),
+            raw=_store_url(given("KOBRA_RAW")),
             receiver_url=_url(given("KOBRA_RECEIVER_URL")),
             min_free_bytes=_whole(given("KOBRA_MIN_FREE_BYTES")),
             sample_key=given("KOBRA_SAMPLE_KEY"),
@@ -45,6 +48,12 @@ def _home(text: str) -> Path:
             f"the path of KOBRA_HOME has {misread} in it, which DuckDB, dlt or dbt misread: name another folder"
         )
     return home
+
+
+def _store_url(text: str | None) -> str | None:
+    if text is not None and not rawstore.is_store_url(text):
+        raise SettingsError("KOBRA_RAW is not usable: name a bucket as in s3://bucket/prefix, or leave it out")
+    return text and text.rstrip("/")
 
 
 def _url(text: str | None) -> str | None:

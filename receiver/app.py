@@ -18,6 +18,7 @@ from receiver.metrics import Metrics
 from receiver.rawstore import Landing
 from receiver.responses import Message
 from receiver.settings import Settings
+from receiver.shipping import Shipping, ShippingDetail
 from receiver.webhook import PATHS, Receive, Send, Webhook
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,15 @@ class Receiver(FastAPI):
     """FastAPI, except that the webhook answers its own address: a route would take four times as long."""
 
     def __init__(self, settings: Settings, landing: Landing) -> None:
-        self.metrics = Metrics(settings.raw)
+        self.metrics = Metrics(settings.raw_folder)
         self.commits = GroupCommit(
             landing, self.metrics, min_free_bytes=settings.min_free_bytes, max_age_s=settings.segment_max_age_s
         )
         self.webhook = Webhook(settings, Keyring(settings), self.commits, self.metrics)
+        self.shipping: Shipping | None = None
+        if settings.raw:
+            self.shipping = Shipping(settings.home, settings.raw, settings.raw_local_days)
+            self.metrics.register(self.shipping)
         super().__init__(
             title="Kobra receiver",
             description=openapi.SUMMARY,
@@ -61,7 +66,9 @@ class Receiver(FastAPI):
 def create_app(settings: Settings, landing: Landing | None = None) -> Receiver:
     """The application, for any ASGI server. Raises SettingsError when no usable key is configured."""
     if landing is None:
-        landing = Landing(settings.raw, max_bytes=settings.segment_max_bytes, max_age_s=settings.segment_max_age_s)
+        landing = Landing(
+            settings.raw_folder, max_bytes=settings.segment_max_bytes, max_age_s=settings.segment_max_age_s
+        )
     app = Receiver(settings, landing)
     _add_operations(app)
     _add_errors(app)
@@ -73,8 +80,12 @@ def create_app(settings: Settings, landing: Landing | None = None) -> Receiver:
 @asynccontextmanager
 async def _lifespan(app: Receiver) -> AsyncIterator[None]:
     await app.commits.why_not_ready()  # so that it is known before anybody asks
+    if app.shipping:
+        app.shipping.start()
     yield
     await app.commits.close()
+    if app.shipping:
+        await run_in_threadpool(app.shipping.stop)
 
 
 class Alive(BaseModel):
@@ -84,9 +95,10 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """A delivery can be stored."""
+    """A delivery can be stored. `shipping` is there with an object store alone."""
 
     status: Literal["ready"] = "ready"
+    shipping: ShippingDetail | None = None
 
 
 class NotReady(BaseModel):
@@ -107,7 +119,8 @@ def _add_operations(app: Receiver) -> None:
         within the last second."""
         fault = await app.commits.why_not_ready()
         if fault is None:
-            return JSONResponse(Ready().model_dump())
+            shipping = await run_in_threadpool(app.shipping.detail) if app.shipping else None
+            return JSONResponse(Ready(shipping=shipping).model_dump(mode="json", exclude_none=shipping is None))
         return JSONResponse(NotReady(fault=fault).model_dump(), 503, {"retry-after": "5"})
 
     async def metrics() -> Response:

@@ -58,6 +58,10 @@ class Metrics:
             counter = self._outcomes[outcome] = self._deliveries.labels(outcome)
         counter.inc(number)
 
+    def register(self, collector: Collector) -> None:
+        """Show what another part of the receiver tells of itself."""
+        self._registry.register(collector)
+
     def hang_up(self, reason: str) -> None:
         """Count a client that was let go."""
         self._hang_ups.labels(reason).inc()

@@ -103,7 +103,7 @@ def _address(sock: socket.socket) -> dict[str, object]:
 def _make_private(settings: Settings) -> None:
     """Make the folders, readable for their owner alone."""
     try:
-        for folder in (settings.home, settings.raw):
+        for folder in (settings.home, settings.raw_folder):
             rawstore.make_folder(folder)
             folder.chmod(0o700)
     except OSError as why:
@@ -115,7 +115,7 @@ def _make_private(settings: Settings) -> None:
 def _recover(settings: Settings) -> None:
     """Close what an earlier receiver left half-open; a failure is left to the loader, which does the same."""
     try:
-        for recovered in rawstore.recover(settings.raw):
+        for recovered in rawstore.recover(settings.raw_folder):
             log.warning("segment_recovered", extra={"fields": recovered._asdict()})
     except OSError:
         log.exception("recovery_failed")

@@ -29,10 +29,12 @@ class Settings:
     min_free_bytes: int | None = None
     max_connections: int = 2048
     api_docs: bool = False
+    raw: str | None = None
+    raw_local_days: int = 7
 
     @property
-    def raw(self) -> Path:
-        """The raw store."""
+    def raw_folder(self) -> Path:
+        """Where deliveries are landed; with an object store in `raw`, what is closed there is shipped to it."""
         return self.home / "raw"
 
     @classmethod
@@ -93,6 +95,12 @@ def _path(_variable: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _store_url(variable: str, text: str) -> str:
+    if not rawstore.is_store_url(text):
+        raise SettingsError(f"{variable} is not usable: name a bucket as in s3://bucket/prefix, or leave it out.")
+    return text.rstrip("/")
+
+
 def _text(_variable: str, text: str) -> str:
     return text
 
@@ -109,4 +117,6 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "min_free_bytes": _whole(0, 1 << 60),
     "max_connections": _whole(1, 1_000_000),
     "api_docs": _flag,
+    "raw": _store_url,
+    "raw_local_days": _whole(0, 36_500),
 }

@@ -1,4 +1,4 @@
-"""A real receiver in a process of its own, for tests that talk to it over HTTP."""
+"""A real receiver in a process of its own, for tests that talk to it over HTTP, and a real S3 server."""
 
 import http.client
 import json
@@ -9,13 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from receiver import rawstore
 
+if TYPE_CHECKING:
+    from s3 import Bucket, Way
+
+_buckets = count(1)
 RECEIVER_KEY = "k3y-of-lender-a-000001"
 
 
@@ -132,3 +137,28 @@ def receiver_start(tmp_path: Path) -> Iterator[Callable[..., RunningReceiver]]:
 def receiver(receiver_start: Callable[..., RunningReceiver]) -> RunningReceiver:
     """A receiver with default settings."""
     return receiver_start()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of an S3 server."""
+    from s3 import serving  # noqa: PLC0415 - few tests need it
+
+    with serving(tmp_path_factory.mktemp("s3")) as port:
+        yield port
+
+
+@pytest.fixture
+def bucket(s3: int) -> "Bucket":
+    """A bucket of the test's own."""
+    from s3 import Bucket  # noqa: PLC0415
+
+    return Bucket(s3, f"test-{next(_buckets)}")
+
+
+@pytest.fixture
+def way(s3: int) -> "Way":
+    """A way to the server that can be cut."""
+    from s3 import Way  # noqa: PLC0415
+
+    return Way(s3)

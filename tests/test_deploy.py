@@ -117,7 +117,8 @@ def test_every_alert_calls_when_it_should_and_is_quiet_when_not() -> None:
         assert {bool(each["exp_alerts"]) for each in tried if each["alertname"] == rule["alert"]} == {True, False}
 
 
-def test_the_alerts_speak_of_figures_that_exist(receiver: RunningReceiver) -> None:
+def test_the_alerts_speak_of_figures_that_exist(receiver_start: Callable[..., RunningReceiver]) -> None:
+    receiver = receiver_start(KOBRA_RAW="s3://kobra/raw", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     figures = receiver.request("GET", "/metrics").body.decode()
     printed = set(re.findall(r"^(\w+)[ {]", figures, re.M))
     named = {name for rule in rules() for name in re.findall(r"\bkobra_\w+", str(rule["expr"]))}

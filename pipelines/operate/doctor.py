@@ -67,6 +67,7 @@ def examine(home: Home, settings: Settings) -> Iterator[Finding]:
     yield from _file_system(home.path)
     yield from _versions(LOCK_FILE)
     yield from _raw_store(home)
+    yield from _object_store(home)
     yield from _files(home)
     yield from _leftovers(home)
 
@@ -233,6 +234,20 @@ def _raw_store(home: Home) -> Iterator[Finding]:
         )
     if not told and not gone:
         yield _well("raw store", f"{len(rawstore.closed(home.raw)):,} closed segments; all that was loaded is there")
+
+
+def _object_store(home: Home) -> Iterator[Finding]:
+    if home.store is None:
+        return
+    try:
+        lost = verify.lost(home)
+    except FaultError as why:
+        yield _wrong("object store", str(why))
+        return
+    if lost:
+        yield _wrong("object store", f"{len(lost)} segment(s) are gone from {home.store}: kobra verify names them")
+    else:
+        yield _well("object store", f"{home.store} answers, and has all that was taken from it")
 
 
 def _files(home: Home) -> Iterator[Finding]:

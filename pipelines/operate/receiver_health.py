@@ -10,10 +10,13 @@ _LONGEST = 4096
 
 
 class Health(NamedTuple):
-    """`state`: ready · not_ready (it lives and cannot store) · no_answer · no_receiver (somebody else is there)."""
+    """`state`: ready · not_ready (it lives and cannot store) · no_answer · no_receiver (somebody else is there).
+    `waiting_segments`, `shipping_fault`: how it ships to an object store; None where it has none, and no fault."""
 
     state: str
     detail: str | None = None
+    waiting_segments: int | None = None
+    shipping_fault: str | None = None
 
 
 def ask(url: str) -> Health:
@@ -26,6 +29,9 @@ def ask(url: str) -> Health:
     except (OSError, http.client.HTTPException):
         return Health("no_answer")
     if ready == 200:
+        match says.get("shipping"):
+            case {"waiting_segments": int(waiting), "fault": fault}:
+                return Health("ready", None, waiting, fault and str(fault))
         return Health("ready")
     return Health("not_ready", str(says.get("fault", "")) or None)
 

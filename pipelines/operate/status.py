@@ -76,9 +76,15 @@ def look(home: Home, settings: Settings | None = None) -> Status:
 
 def _receiver(url: str | None) -> dict[str, Any]:
     if url is None:
-        return {"receiver": "not_asked", "receiver_url": None, "receiver_fault": None}
+        return {"receiver": "not_asked", "receiver_url": None, "receiver_fault": None, "unshipped_segments": None}
     found = health.ask(url)
-    return {"receiver": found.state, "receiver_url": url, "receiver_fault": found.detail}
+    return {
+        "receiver": found.state,
+        "receiver_url": url,
+        "receiver_fault": found.detail,
+        "unshipped_segments": found.waiting_segments,
+        "shipping_fault": found.shipping_fault,
+    }
 
 
 def _store(home: Home, room: Disk, closed: dict[str, Path], being_written: list[Path]) -> dict[str, Any]:
@@ -184,6 +190,8 @@ def _faults(figures: dict[str, Any], room: Disk) -> Iterator[str]:
         yield "nothing is published yet: run `kobra run`"
     if (figures["waiting_since_s"] or 0) > _STALE_S:
         yield "segments have been waiting for over an hour: is `kobra run` scheduled, and does it succeed?"
+    if figures.get("shipping_fault"):
+        yield f"the receiver stores, and cannot ship what is closed: {figures['shipping_fault']}"
     yield from _silence_faults(figures.get("silences", []))
     if figures.get("unbalanced_days"):
         yield "deliveries are not all accounted for: see marts.reconciliation where not is_balanced"
@@ -236,6 +244,8 @@ def _silence_faults(silences: list[dict[str, Any]]) -> Iterator[str]:
 def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Titles and lines; a line without a title belongs to the one above."""
     yield "receiver", _receiver_told(figures)
+    if figures["unshipped_segments"] is not None:
+        yield "", f"{figures['unshipped_segments']:,} closed segments wait to be shipped to the object store"
     if "deliveries" in figures:
         yield from _deliveries_told(figures)
     yield "waiting", _waiting_told(figures)

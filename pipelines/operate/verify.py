@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.load.mirror import Mirror
 from pipelines.privacy import retention
 from pipelines.publish.published import attached
 from pipelines.warehouse.home import Home
@@ -58,6 +59,11 @@ def missing(home: Home, *, with_removed: bool = False) -> list[Missing]:
         return []
     with attached(path) as connection:
         return gone(home, published(connection), with_removed=with_removed)
+
+
+def lost(home: Home) -> list[str]:
+    """What this home has had of its object store and that is not there any more. Raises UnreachableError."""
+    return Mirror(home, home.store).missing() if home.store else []
 
 
 def gone(home: Home, segments: Iterable[Segment], *, with_removed: bool = False) -> list[Missing]:

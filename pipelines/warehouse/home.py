@@ -12,9 +12,11 @@ TEMPORARY = (f"{LOADING}*", f"{PUBLISHING}*", f"{REWRITING}*", f"{DAMAGED}*", "t
 
 @dataclass(frozen=True)
 class Home:
-    """The folders and files under KOBRA_HOME. People open `published`; only the pipeline opens `working`."""
+    """The folders and files under KOBRA_HOME. People open `published`; only the pipeline opens `working`.
+    `store`: the object store of which `raw` is a copy, as a URL; None where `raw` is all there is."""
 
     path: Path
+    store: str | None = None
 
     @property
     def raw(self) -> Path:

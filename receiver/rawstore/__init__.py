@@ -15,10 +15,11 @@ came, when, from whom and under which id, and nothing of what it was; no other b
 Readers tell it apart from deliveries. A damaged stretch that was erased leaves such a record without an id.
 """
 
-from receiver.rawstore.compress import compact, compress_before, compress_segment, is_among, parts_of
+from receiver.rawstore.compress import compact, compress_before, compress_segment, is_among, packed, parts_of
 from receiver.rawstore.copies import Settled, settle
 from receiver.rawstore.disk import free_floor, make_folder, misread_in, put, rename_new, sync_folder
 from receiver.rawstore.erase import erase_records, files_of, remove, remove_leftovers, set_aside_in
+from receiver.rawstore.objects import ObjectStore, Stored, StoreError, is_store_url
 from receiver.rawstore.read import Damage, Erased, Found, Landed, Verdict, read_segment, verify
 from receiver.rawstore.record import Delivery, Stamps, decode, delivery, delivery_id, encode, is_source
 from receiver.rawstore.segments import (
@@ -45,6 +46,7 @@ from receiver.rawstore.segments import (
     partitions,
     received_date,
 )
+from receiver.rawstore.ship import place_of
 from receiver.rawstore.write import Landing, Recovered, Segment, is_orphan, recover
 
 __all__ = [
@@ -62,10 +64,13 @@ __all__ = [
     "Key",
     "Landed",
     "Landing",
+    "ObjectStore",
     "Recovered",
     "Segment",
     "Settled",
     "Stamps",
+    "StoreError",
+    "Stored",
     "Verdict",
     "began",
     "closed",
@@ -86,6 +91,7 @@ __all__ = [
     "is_compacted",
     "is_orphan",
     "is_source",
+    "is_store_url",
     "key",
     "key_of",
     "labelled",
@@ -94,8 +100,10 @@ __all__ = [
     "namesakes",
     "open_in",
     "opened",
+    "packed",
     "partitions",
     "parts_of",
+    "place_of",
     "put",
     "read_segment",
     "received_date",

@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import date
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -112,6 +113,19 @@ def compress_segment(path: Path) -> Path:
     sync_folder(path.parent)
     path.unlink()
     return target
+
+
+def packed(path: Path) -> bytes:
+    """The content of a closed segment, compressed as `compress_segment` does it. Raises OSError, or ValueError when
+    it does not read back."""
+    if path.name.endswith(COMPRESSED):
+        return path.read_bytes()
+    with path.open("rb") as file:
+        content = b"".join(map(_compress(), blocks(lines(texts(file)))))
+        file.seek(0)
+        if not unpacks_to(BytesIO(content), file):
+            raise ValueError(f"{path} does not read back when it is compressed")
+    return content
 
 
 def _compress() -> Callable[[bytes], bytes]:

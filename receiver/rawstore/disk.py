@@ -97,11 +97,11 @@ def set_aside(path: Path, ending: str) -> Path:
     raise AssertionError  # count has no end
 
 
-def put(path: Path, text: str) -> None:
-    """Put a small file in its place, whole and synced."""
+def put(path: Path, content: str | bytes) -> None:
+    """Put a file in its place, whole and synced."""
     aside = path.with_name(f"{path.name}.new")
     aside.unlink(missing_ok=True)
-    write_new(aside, [text.encode()])
+    write_new(aside, [content.encode() if isinstance(content, str) else content])
     aside.rename(path)
     sync_folder(path.parent)
 

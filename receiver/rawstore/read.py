@@ -211,7 +211,7 @@ class Frame:
 def frames(file: BinaryIO) -> Iterator[Frame]:
     """The frames of a compressed segment; behind one that is damaged the next is sought. Each is to be read to its
     end before the next is asked for."""
-    at, size = 0, os.fstat(file.fileno()).st_size
+    at, size = 0, file.seek(0, os.SEEK_END)
     while at < size:
         frame = Frame(file, at)
         yield frame

@@ -45,9 +45,9 @@ class Post(NamedTuple):
 class Home:
     """A store and its warehouse."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: str | None = None) -> None:
         self.path = path
-        self.files = home.Home(path)
+        self.files = home.Home(path, store)
         self.raw = path / "raw"
 
     def land(self, *posts: Post | bytes | dict[str, Any]) -> list[str]:
