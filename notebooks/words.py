@@ -40,6 +40,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "not_an_object": ("Not a JSON object", "No es un objeto JSON"),
     "too_deep": ("Nested too deep", "Anidada en exceso"),
     "too_many_keys": ("Too many keys", "Demasiadas claves"),
+    "too_many_values": ("Too many values", "Demasiados valores"),
     "no_visit_id": ("Without visitID", "Sin visitID"),
     "crashed_reader": ("A reader died of it", "Un lector murió al leerla"),
     # the frame

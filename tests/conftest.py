@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _buckets = count(1)
 RECEIVER_KEY = "k3y-of-lender-a-000001"
+
+
+def first_of(values: Iterable[object]) -> list[object]:
+    """Parameters of a test that takes long: the first one always, the others in the slow tests."""
+    first, *others = values
+    return [first, *(pytest.param(other, marks=pytest.mark.slow) for other in others)]
 
 
 class ReceiverAnswer(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from receiver.rawstore import Stored
 log = logging.getLogger(__name__)
 
 _NOTE = ".objects.json"
-_AT_ONCE = 8  # objects that are fetched beside each other
+_AT_ONCE, _NOTED_TOGETHER = 8, 1_000  # objects that are fetched beside each other, and before that is noted
 
 
 class UnreachableError(FaultError):
@@ -58,11 +59,10 @@ class Mirror:
         had = self._read()
         with _told(), ThreadPoolExecutor(_AT_ONCE) as beside:
             missing = [stored for stored in self._store.segments() if not _is_had(stored, had)]
-            for stored, file in zip(missing, beside.map(self._fetch, missing), strict=True):
-                if file:
-                    had[stored.place] = _Had(stored.tag, file)
-        if missing:
-            self._write(had)
+            fetched = zip(missing, beside.map(self._fetch, missing), strict=True)
+            while some := list(islice(fetched, _NOTED_TOGETHER)):
+                had |= {stored.place: _Had(stored.tag, file) for stored, file in some if file}
+                self._write(had)
 
     def _fetch(self, stored: Stored) -> tuple[int, int, int] | None:
         """Put an object into its place; None when it has changed, or went, since it was listed."""

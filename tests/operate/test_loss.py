@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from conftest import first_of
 from kobra_home import KOBRA, Home, encoded, later, small
 from kobra_home import Post as Delivered
 
@@ -48,7 +49,7 @@ GONE: dict[str, tuple[Callable[[Home], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", GONE)
+@pytest.mark.parametrize("what", first_of(GONE))
 def test_raw_segments_that_are_gone_are_told_by_every_command(home: Home, what: str) -> None:
     remove, told = GONE[what]
     remove(home)
@@ -144,7 +145,7 @@ def flip(path: Path) -> None:
 DAMAGES = (cut, cut_to_nothing, flip)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", first_of(DAMAGES))
 def test_a_damaged_working_file_is_made_anew_by_the_next_run(home: Home, damage: Callable[[Path], None]) -> None:
     damage(home.files.working)
     doctor = home.kobra("doctor")
@@ -160,7 +161,7 @@ def test_a_damaged_working_file_is_made_anew_by_the_next_run(home: Home, damage:
     assert home.kobra("status").returncode == 0
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", first_of(DAMAGES))
 def test_a_damaged_working_file_is_said_with_the_command_that_mends_it(
     home: Home, damage: Callable[[Path], None]
 ) -> None:
@@ -187,7 +188,7 @@ def test_where_the_raw_store_has_less_it_is_not_made_anew(home: Home) -> None:
     assert "the last run failed" in status.stdout
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", first_of(DAMAGES))
 def test_a_damaged_published_file_is_said_and_publishing_mends_it(home: Home, damage: Callable[[Path], None]) -> None:
     home.files.published.chmod(0o600)
     damage(home.files.published)

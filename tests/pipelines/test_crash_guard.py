@@ -69,6 +69,7 @@ def test_the_deadly_ones_are_rejected_with_a_reason_and_the_others_load_in_the_s
     assert "SEGFAULT" not in done.stderr
 
 
+@pytest.mark.slow
 def test_status_and_rejects_tell_it(tmp_path: Path, library: Path) -> None:
     home = Home(tmp_path / "home")
     land(home, 7)
@@ -80,6 +81,7 @@ def test_status_and_rejects_tell_it(tmp_path: Path, library: Path) -> None:
     assert "crashed_reader" in kobra(home, library, "rejects").stdout
 
 
+@pytest.mark.slow
 def test_later_runs_do_not_die_of_it_again_and_a_library_that_was_mended_reads_it(
     tmp_path: Path, library: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from conftest import first_of
 from kobra_home import KOBRA, Home, encoded, later, small
 from kobra_home import Post as Delivered
 from test_identity import SPELLINGS, TWO
@@ -189,7 +190,7 @@ def test_a_segment_behind_a_symbolic_link_and_what_a_diverted_load_left_go_too(t
     assert MARK.encode() not in elsewhere.read_bytes()
 
 
-@pytest.mark.parametrize("form", ["file", "standard input"])
+@pytest.mark.parametrize("form", first_of(["file", "standard input"]))
 def test_who_is_meant_may_stand_in_a_list_that_no_process_list_shows(tmp_path: Path, form: str) -> None:
     home = Home(tmp_path / "home")
     home.land(small("p", phones=["5555550171"]), small("a", externalID="110"), small("m", emails=[MAIL]), small("o"))

@@ -113,7 +113,7 @@ def small_batches() -> Iterator[None]:
 def streams(examples: int | None) -> Callable[[Callable[[list[Batch]], None]], Callable[[], None]]:
     """So many batches drawn at random, new ones every time; None: a few, the same ones every time."""
     return lambda check: settings(
-        max_examples=examples or 8,
+        max_examples=examples or 5,
         derandomize=examples is None,
         deadline=None,
         database=None,

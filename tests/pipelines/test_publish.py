@@ -17,7 +17,7 @@ from pipelines.publish import publish
 from pipelines.warehouse import database
 from pipelines.warehouse import home as places
 
-PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "20"))  # 1000 for a long look
+PUBLISHES = int(os.environ.get("KOBRA_PUBLISHES", "12"))  # 1000 for a long look
 READERS = int(os.environ.get("KOBRA_READERS", "2"))
 EACH = 5  # visits that a generation adds
 
