@@ -4,14 +4,11 @@
     (
         select _part.*
         from {{ source('landed', table) }} as _part
-        where exists (
-            select 1
-            from {{ contents }} as _content
-            where
+        {{ semi_join() }} {{ contents }} as _content
+            on
                 _content.content_delivery_id = _part.delivery_id
                 and _content.content_item = _part.item
                 and _content.content_load_id = _part._dlt_load_id
-        )
     )
 {%- endmacro %}
 

@@ -26,21 +26,40 @@
 {% macro is_in(alias, relation, key) -%}
     exists (
         select 1 from {{ relation }} as _wanted
-        where {% for column in key %}{{ "and " if not loop.first }}_wanted.{{ column }} is not distinct from {{ alias }}.{{ column }}{{ " " if not loop.last }}{% endfor %}
+        where {{ is_same(alias, '_wanted', key) }}
     )
 {%- endmacro %}
 
 {# The rows of a table whose key is in a relation. #}
 {% macro rows_in(table, relation, key) -%} {{ adapter.dispatch('rows_in')(table, relation, key) }} {%- endmacro %}
 {% macro default__rows_in(table, relation, key) -%}
-    (select _rows.* from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
+    (select _rows.* from {{ table }} as _rows {{ keep_in('_rows', relation, key) }})
 {%- endmacro %}
 {# Keys are looked at first; the other columns are read only where that found a row. #}
 {% macro duckdb__rows_in(table, relation, key) -%}
     (
         select * from {{ table }}
-        where rowid in (select _rows.rowid from {{ table }} as _rows where {{ is_in('_rows', relation, key) }})
+        where rowid in (select _rows.rowid from {{ table }} as _rows {{ keep_in('_rows', relation, key) }})
     )
+{%- endmacro %}
+
+{# Whether two rows have the same key, whose parts may be NULL. #}
+{% macro is_same(one, other, key) -%}
+    {% for column in key %}{{ "and " if not loop.first }}{{ other }}.{{ column }} is not distinct from {{ one }}.{{ column }}{{ " " if not loop.last }}{% endfor %}
+{%- endmacro %}
+
+{# Joins that keep the rows of their left side for which there is one on the right, or none. `exists` says the same, and in
+   larger queries DuckDB then looks for every distinct row of the left side first. #}
+{% macro semi_join() -%} {{ adapter.dispatch('semi_join')() }} {%- endmacro %}
+{% macro default__semi_join() -%} left semi join {%- endmacro %}
+{% macro duckdb__semi_join() -%} semi join {%- endmacro %}
+{% macro anti_join() -%} {{ adapter.dispatch('anti_join')() }} {%- endmacro %}
+{% macro default__anti_join() -%} left anti join {%- endmacro %}
+{% macro duckdb__anti_join() -%} anti join {%- endmacro %}
+
+{# Behind a table in `from`: keep the rows whose key is in a relation. #}
+{% macro keep_in(alias, relation, key) -%}
+    {{ semi_join() }} {{ relation }} as _wanted on {{ is_same(alias, '_wanted', key) }}
 {%- endmacro %}
 
 {# A CTE that is computed once, where the engine would not decide so itself. #}

@@ -1,4 +1,5 @@
 -- One row per changed visit (source, visit_id) that is still there: its current version. None in a full build.
-select *
+select contents.*
 from {{ ref('int_current_contents') }} as contents
-where {{ not flags.FULL_REFRESH }} and {{ is_in('contents', ref('int_changed_visits'), ['source', 'visit_id']) }}
+{{ keep_in('contents', ref('int_changed_visits'), ['source', 'visit_id']) }}
+where {{ not flags.FULL_REFRESH }}

@@ -6,4 +6,5 @@ select distinct
     {{ not_blank('account_id') }} as account_id,
     cast(start_local as date) as local_date
 from {{ source('landed', 'visits') }} as visits
-where {{ not flags.FULL_REFRESH }} and {{ is_in('visits', ref('int_changed_visits'), ['source', 'visit_id']) }}
+{{ keep_in('visits', ref('int_changed_visits'), ['source', 'visit_id']) }}
+where {{ not flags.FULL_REFRESH }}

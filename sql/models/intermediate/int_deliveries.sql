@@ -12,8 +12,5 @@ select
     deliveries.bytes,
     deliveries._dlt_load_id
 from {{ ref('stg_deliveries') }} as deliveries
-where not exists (
-    select 1
-    from {{ ref('int_reread_deliveries') }} as reread
-    where reread.delivery_id = deliveries.delivery_id and reread._dlt_load_id = deliveries._dlt_load_id
-)
+{{ anti_join() }} {{ ref('int_reread_deliveries') }} as reread
+    on reread.delivery_id = deliveries.delivery_id and reread._dlt_load_id = deliveries._dlt_load_id

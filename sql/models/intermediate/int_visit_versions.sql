@@ -12,7 +12,8 @@
 with deliveries as (
     select source, visit_id, content_hash, delivery_id, item, received_at
     from {{ ref('int_deliveries') }} as deliveries
-    where visit_id is not null {%- if is_incremental() %} and {{ is_in('deliveries', ref('int_changed_visits'), visit) }} {%- endif %}
+    {% if is_incremental() %} {{ keep_in('deliveries', ref('int_changed_visits'), visit) }} {% endif %}
+    where visit_id is not null
 ),
 
 arrived as (
@@ -34,9 +35,8 @@ written as (
         content_hash,
         min({{ pack(['delivery_id', 'item', '_dlt_load_id', 'finished', 'cancelled', 'end_local']) }}) as content
     from {{ source('landed', 'visits') }} as visits
-    where
-        _dlt_load_id in (select load_id from {{ ref('stg_loads') }})
-        {%- if is_incremental() %} and {{ is_in('visits', ref('int_changed_visits'), visit) }} {%- endif %}
+    {% if is_incremental() %} {{ keep_in('visits', ref('int_changed_visits'), visit) }} {% endif %}
+    where _dlt_load_id in (select load_id from {{ ref('stg_loads') }})
     group by source, visit_id, content_hash
 ),
 

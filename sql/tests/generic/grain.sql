@@ -10,6 +10,6 @@ having count(*) > 1{% for column in key if column not in nullable %} or {{ colum
 union all
 select {{ columns }}, 'no row with this key in {{ of.identifier }}' as fault
 from {{ model }} as _row
-where not {{ is_in('_row', of, key) }}
+{{ anti_join() }} {{ of }} as _wanted on {{ is_same('_row', '_wanted', key) }}
 {% endif %}
 {% endtest %}
