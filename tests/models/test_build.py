@@ -199,6 +199,7 @@ def test_days_and_files_come_and_go_as_if_all_was_built_at_once(
     assert set(wrong) == ({"marts.visit_quality", "marts.data_quality"} if forgets else set())
 
 
+@pytest.mark.slow
 def test_a_load_cut_short_when_all_was_written_leaves_its_visits_to_the_next_build(
     home: BuiltHome, tmp_path: Path
 ) -> None:

@@ -212,6 +212,7 @@ def test_months_with_open_promises_are_set_back(tab: Tab, tmp_path: Path) -> Non
         assert tab.run(grey) == ["kobra-grey", ""]
 
 
+@pytest.mark.slow
 @chromium
 def test_promises_that_can_still_be_paid_do_not_count_and_how_far_payments_reach_is_said(
     tab: Tab, tmp_path: Path

@@ -63,6 +63,7 @@ def test_raw_segments_that_are_gone_are_told_by_every_command(home: Home, what: 
     assert home.values("select count(*) from visits") == [150]
 
 
+@pytest.mark.slow
 def test_all_that_is_there_is_not_missed_however_it_was_compressed_or_put_together(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     for n in range(40):

@@ -76,6 +76,7 @@ def test_a_home_whose_name_cannot_work_is_refused_at_once(tmp_path: Path, name: 
     assert not home.path.exists()
 
 
+@pytest.mark.slow
 def test_doctor_does_not_mind_files_that_go_away_while_it_looks(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.land(small("1"))

@@ -66,6 +66,7 @@ def test_after_a_run_under_that_clock_days_are_reckoned_from_the_newest_delivery
     assert named(home) == ["v0", "v5"]
 
 
+@pytest.mark.slow
 def test_under_a_clock_that_is_right_days_are_counted_as_ever(home: Home) -> None:
     done = kobra(home, "retain", "--raw-days", "3", "--pii-days", "3")
     assert "2 raw partition(s)" in done.stdout

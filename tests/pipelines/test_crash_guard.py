@@ -144,6 +144,7 @@ def test_a_delivery_at_which_the_reader_stands_still_is_found_once_that_process_
     assert outcomes(home) == {"new": 1, "rejected": 1}
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_reads_rejects_nothing(tmp_path: Path, library: Path) -> None:
     home = Home(tmp_path / "home")
     land(home)
