@@ -29,16 +29,23 @@ class Shipper:
 
     def ship(self) -> Iterator[Path]:
         """Ship what waits, and tell of each segment that is there now. While another process ships from the same
-        folder, nothing happens. Raises StoreError, and OSError for a disk that does not work."""
+        folder, nothing happens. Raises StoreError; OSError or ValueError when a segment cannot be read, once all
+        the others are shipped."""
+        failure = None
         with self._alone() as alone:
             for path in waiting(self._raw) if alone else ():
                 try:
                     content = packed(path)
                 except FileNotFoundError:  # compressed, or put together with others, meanwhile
                     continue
+                except (OSError, ValueError) as why:
+                    failure = why
+                    continue
                 self._store.create(place_of(path), content)
                 _note(path)
                 yield path
+        if failure:
+            raise failure
 
     def expire(self, days: int, today: date) -> None:
         """Remove shipped segments of days that are longer ago, in UTC. Raises OSError."""

@@ -122,6 +122,19 @@ def test_local_segments_go_some_days_after_they_are_shipped(
     assert shipped(bucket, tmp_path).keys() == {"id-1", today}
 
 
+def test_a_segment_that_cannot_be_read_is_told_and_holds_no_other_one_back(
+    receiver_start: Start, bucket: Bucket, tmp_path: Path
+) -> None:
+    receiver = receiver_start(**SOON, **bucket.settings)
+    sent = {receiver.post(body(1)).json["delivery_id"]: body(1)}
+    (partition,) = receiver.raw.glob("received_date=*")
+    (partition / "20000101T000000000000Z-1-00000001.jsonl").mkdir()
+    sent |= {receiver.post(body(2)).json["delivery_id"]: body(2)}
+    until(lambda: shipped(bucket, tmp_path) == sent, "the others are shipped")
+    until(lambda: detail(receiver)["fault"] == "IsADirectoryError", "it is told")
+    assert detail(receiver)["waiting_segments"] == 1
+
+
 def test_a_store_that_was_lost_is_filled_again(receiver_start: Start, bucket: Bucket, tmp_path: Path) -> None:
     receiver = receiver_start(**SOON, **bucket.settings)
     sent = {receiver.post(body(number)).json["delivery_id"]: body(number) for number in range(3)}
