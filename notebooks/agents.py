@@ -16,7 +16,7 @@ def _():
     from notebooks import published
     from notebooks.ratios import low95, ratio
 
-    warehouse = published.connect(published.path())
+    warehouse = published.connect(published.place())
     return alt, low95, mo, ratio, warehouse
 
 

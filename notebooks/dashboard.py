@@ -21,7 +21,7 @@ def _():
 @app.cell
 def _(mo, published):
     # All readers share what is open; what one of them chose is theirs.
-    place = published.SHARED.at(published.path())
+    place = published.SHARED.at(published.place())
     kept, seen = {"pages": {}}, [place.stamp()]
     current, put_current = mo.state(seen[0])
     return current, kept, place, put_current, seen
@@ -79,7 +79,7 @@ def _(PAGES, chosen, controls, escape, kept, languages, menu, mo, shown, snapsho
     def _head():
         stamp, said = "", ""
         if snapshot:
-            stamp = snapshot.stamp.changed_ns
+            stamp = f"{snapshot.stamp.number}-{snapshot.stamp.published_at.timestamp()}"
             said = words("published").format(at=f"{snapshot.stamp.published_at:%Y-%m-%d %H:%M}", day=view.as_of)
         return mo.Html(
             f"<style>:root {{ --kobra-all: '{words('all')}' }}</style>"

@@ -15,7 +15,7 @@ def _():
     from notebooks import published
 
     # Read-only, as catalog `w`; schema marts is the current one, kobra, wide and meta are named.
-    warehouse = published.connect(published.path())
+    warehouse = published.connect(published.place())
     return mo, warehouse
 
 

@@ -20,6 +20,7 @@ from pipelines.load import crash_guard
 from pipelines.settings import Settings
 from pipelines.terminal import speak_any_encoding
 from pipelines.warehouse.home import Home
+from pipelines.warehouse.lake import Lake
 from pipelines.warehouse.lock import BusyError, lock
 from receiver import rawstore
 
@@ -67,7 +68,7 @@ def _execute(options: argparse.Namespace) -> int:
 
 
 def _home(settings: Settings) -> Home:
-    return Home(settings.home, settings.raw)
+    return Home(settings.home, settings.raw, Lake.of(settings))
 
 
 def _failed(why: Exception) -> int:
@@ -165,6 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, metavar="FOLDER", help="default KOBRA_HOME/exports")
     export.add_argument("--format", choices=["parquet", "csv", "xlsx"], default="parquet", help="default %(default)s")
     export.add_argument("--partition-by", action="append", default=[], metavar="COLUMN", help="a folder per value")
+
+    command("connect", "print the SQL by which DuckDB attaches what is published, read-only", _connect)
 
     status = command("status", "say how things stand, on one screen; exit 1 when something needs a person", _status)
     status.add_argument("--json", action="store_true", help="for machines")
@@ -299,6 +302,7 @@ def _has_nothing_to_do(home: Home, options: argparse.Namespace) -> bool:
         and options.as_of is None
         and not options.full_refresh
         and home.store is None  # its client has threads, which no process that is begun here would have
+        and home.lake is None
         and run.is_current(home)
     )
 
@@ -342,7 +346,7 @@ def _build(home: Home, options: argparse.Namespace) -> int:
 def _load(home: Home, options: argparse.Namespace) -> int:
     from pipelines import run  # noqa: PLC0415
 
-    with lock(home):
+    with lock(home, only_loads=True):
         loaded = run.load(home, _progress, retry_rejects=options.retry_rejects, accept_loss=options.accept_loss)
     _end_progress(loaded.deliveries)
     print(
@@ -357,7 +361,7 @@ def _publish(home: Home, _options: argparse.Namespace) -> int:
 
     with lock(home):
         run.publish(home)
-    print(f"published {home.published}")
+    print("published" if home.lake else f"published {home.published}")
     return OK
 
 
@@ -371,11 +375,19 @@ def _mappings(home: Home, _options: argparse.Namespace) -> int:
     return OK
 
 
+def _connect(home: Home, _options: argparse.Namespace) -> int:
+    from pipelines.publish import published  # noqa: PLC0415
+
+    for statement in published.statements(home):
+        print(f"{statement};")
+    return OK
+
+
 def _export(home: Home, options: argparse.Namespace) -> int:
     from pipelines.publish.export import export  # noqa: PLC0415
 
     done = export(
-        home.published,
+        home,
         options.tables,
         options.to or home.exports,
         options.format,

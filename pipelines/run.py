@@ -1,7 +1,10 @@
 """What the commands do, step by step: load what landed, build on it, publish. Whoever calls this holds the lock."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ from pipelines.publish import export
 from pipelines.publish import publish as publishing
 from pipelines.publish.publish import UnfinishedError
 from pipelines.stamps import stamps
-from pipelines.warehouse import database, state
+from pipelines.warehouse import database, lock, state
 from pipelines.warehouse.damage import DamagedError, HeldError
 from pipelines.warehouse.database import OldFormError
 from pipelines.warehouse.home import DAMAGED, Home, wal
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from pipelines.build.build import Built
+    from pipelines.load.batches import Segment
 
 log = logging.getLogger(__name__)
 
@@ -81,27 +85,31 @@ def run(
 def _run(home: Home, progress: Progress, as_of: date | None, *, full: bool) -> Brought:
     before = stamps(_edited(home))
     _warn_of_missing(home)
-    with database.working(home) as connection:
-        seen = _look(home)
-        _load(home, connection, seen, progress)
+    with ExitStack() as turn:
+        with database.working(home) as connection:
+            seen, _ = _load(home, connection, progress)
+            turn.enter_context(lock.alone(home))
+            if home.lake:  # others have loaded meanwhile
+                seen = _keep_out(home, connection)
+            _push(home)
+            built = _build(home, connection, as_of, full=full)
+            taken = set(loading.taken(connection))
+        _publish(home)
+        for path in home.warehouse.glob(f"{DAMAGED}*"):
+            path.unlink()
+        rawstore.compress_before(home.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
         _push(home)
-        built = _build(home, connection, as_of, full=full)
-        taken = set(loading.taken(connection))
-    _publish(home)
-    for path in home.warehouse.glob(f"{DAMAGED}*"):
-        path.unlink()
-    rawstore.compress_before(home.raw, datetime.now(UTC).date(), lambda path: rawstore.key(path) in taken)
-    _push(home)
-    Erasure(home).note_swept()
+        Erasure(home).note_swept()
     now = segments.look(home.raw)
-    if now.closed.keys() == seen.closed.keys() and stamps(_edited(home)) == before:
+    is_all_taken = all(rawstore.is_among(path, taken) for path in now.closed.values())
+    if is_all_taken and now.closed.keys() == seen.closed.keys() and stamps(_edited(home)) == before:
         _ledger(home).write(now, built.holds_until)
     return built.run.brought
 
 
 def is_current(home: Home) -> bool:
-    """Whether all that landed is loaded and published already. Takes a few milliseconds, with an object store a
-    listing of it, and no lock. Raises UnreachableError."""
+    """Whether all that landed is loaded and published already. Takes a few milliseconds, with an object store or a
+    lake a question to each, and no lock. Raises UnreachableError, LakeError."""
     return (
         _ledger(home).holds(home.raw)
         and not publishing.wals(home)
@@ -110,7 +118,8 @@ def is_current(home: Home) -> bool:
 
 
 def _ledger(home: Home) -> Ledger:
-    return Ledger(home.warehouse / "taken.json", home.working, home.published, *_edited(home), *sweep.files(home))
+    warehouse = [str(home.lake.published())] if home.lake else stamps([home.working, home.published])
+    return Ledger(home.warehouse / "taken.json", [warehouse, stamps([*_edited(home), *sweep.files(home)])])
 
 
 def _edited(home: Home) -> list[Path]:
@@ -127,13 +136,12 @@ def load(
     """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again."""
     check_rebuild(home, accept_loss=accept_loss)
     with database.working(home) as connection:
-        seen = _look(home)
         again = Loaded()
         if retry_rejects:
-            again = loading.reload_rejects(home, connection, seen, mappings.region_of(home.mappings))
-        loaded = again.plus(_load(home, connection, seen, progress))
+            again = loading.reload_rejects(home, connection, _look(home), mappings.region_of(home.mappings))
+        _, loaded = _load(home, connection, progress)
     _push(home)
-    return loaded
+    return again.plus(loaded)
 
 
 def pull(home: Home) -> None:
@@ -145,7 +153,7 @@ def pull(home: Home) -> None:
 def build(home: Home, as_of: date | None = None, *, full: bool = False) -> Run:
     """Build and test the marts in the working file. Raises UnfinishedError, and what `build.build` raises."""
     _check_load(home)
-    with database.working(home) as connection:
+    with lock.alone(home), database.working(home) as connection:
         return _build(home, connection, as_of, full=full).run
 
 
@@ -155,7 +163,7 @@ def publish(home: Home) -> None:
     Raises UnfinishedError when there is nothing to publish, or not yet.
     """
     _check_load(home)
-    with database.working(home) as connection:
+    with lock.alone(home), database.working(home) as connection:
         if not state.is_built(connection) or state.is_outdated(connection):
             raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
         if retention.finds(connection, retention.read(home)):
@@ -172,6 +180,7 @@ def _publish(home: Home) -> None:
         erasure.clean(connection)
     publishing.rewrite(home)
     publishing.publish(home)
+    publishing.purge(home)
     if erasure.is_unfinished:
         _export_again(home)
     erasure.end()
@@ -179,7 +188,7 @@ def _publish(home: Home) -> None:
 
 def _check_load(home: Home) -> None:
     """Raise UnfinishedError when the working file holds nothing, or but a part of what a load was to bring."""
-    if not home.working.exists():
+    if not database.exists(home):
         raise UnfinishedError("nothing is loaded yet: run `kobra load` first")
     if loading.leftovers(home):
         raise UnfinishedError("a load was cut short: run `kobra load` first, it makes that good")
@@ -197,14 +206,50 @@ def _push(home: Home) -> None:
         Mirror(home, home.store).push(retention.removed_days(home))
 
 
-def _load(home: Home, connection: "DuckDBPyConnection", seen: Seen, progress: Progress) -> Loaded:
+def _load(home: Home, connection: "DuckDBPyConnection", progress: Progress) -> tuple[Seen, Loaded]:
+    """Load what waits; answers also with what was there. What others load into a lake meanwhile is left to them."""
+    seen = None
+    if Erasure(home).marks or loading.leftovers(home):
+        with lock.alone(home):
+            loading.clean_up(home, connection)
+            seen = _keep_out(home, connection)
+            _push(home)
+    with lock.loading(home, alone=not loading.is_loaded(connection)) as is_mine:
+        seen = seen or _look(home)
+        waiting = _waiting(connection, seen)
+        if home.lake:
+            waiting = _not_of_others(connection, waiting, is_mine)
+        first = list(islice(waiting, 1))
+        if not first and loading.is_loaded(connection):
+            return seen, Loaded()
+        region_of = mappings.region_of(home.mappings)
+        return seen, loading.load(home, connection, chain(first, waiting), region_of, progress)
+
+
+def _keep_out(home: Home, connection: "DuckDBPyConnection") -> Seen:
+    """Erase what came of erased persons, loaded or not. Answers with what is there."""
+    seen = _look(home)
+    Erasure(home).keep_out(connection, [path for _, path in _waiting(connection, seen)])
+    return seen
+
+
+def _waiting(connection: "DuckDBPyConnection", seen: Seen) -> Iterator["Segment"]:
     taken = loading.taken(connection)
-    waiting = {segment: path for segment, path in seen.closed.items() if not rawstore.is_among(path, taken)}
-    Erasure(home).keep_out(connection, waiting.values())
-    if loading.is_loaded(connection) and not waiting:
-        loading.clean_up(home, connection)
-        return Loaded()
-    return loading.load(home, connection, waiting.items(), mappings.region_of(home.mappings), progress)
+    return ((segment, path) for segment, path in seen.closed.items() if not rawstore.is_among(path, taken))
+
+
+def _not_of_others(
+    connection: "DuckDBPyConnection", waiting: Iterator["Segment"], is_mine: Callable[[date], bool]
+) -> Iterator["Segment"]:
+    """Those of days that no other load has now, and that none has taken in the meantime."""
+
+    def day(segment: "Segment") -> date:
+        return rawstore.received_date(segment[1])
+
+    for received_date, of_day in groupby(sorted(waiting, key=day), day):
+        if is_mine(received_date):
+            taken = loading.taken(connection)
+            yield from (segment for segment in of_day if not rawstore.is_among(segment[1], taken))
 
 
 def _build(home: Home, connection: "DuckDBPyConnection", as_of: date | None, *, full: bool = False) -> "Built":
@@ -222,7 +267,7 @@ def _build(home: Home, connection: "DuckDBPyConnection", as_of: date | None, *, 
 def _export_again(home: Home) -> None:
     """Write anew what `kobra export` wrote to its usual folder before somebody was forgotten."""
     try:
-        export.export_again(home.published, home.exports)
+        export.export_again(home)
     except export.ExportBusyError as why:
         raise BusyError(str(why)) from why
 
@@ -235,7 +280,7 @@ def check_rebuild(home: Home, *, accept_loss: bool) -> None:
 
     A published file that is damaged says nothing of that.
     """
-    if accept_loss or home.working.exists():
+    if accept_loss or database.exists(home):
         return
     pull(home)
     try:
@@ -279,9 +324,11 @@ def forget(home: Home, persons: Persons, progress: Progress = _silent, *, reject
     May be run again at any time, and does what is left to do. Raises UnfinishedErasureError when the marts cannot be
     built: then the raw store is done, and the next run that comes to its end does the rest.
     """
-    pull(home)
-    forgot = forgetting.erase(home, persons, rejects=rejects)
-    if not (home.working.exists() or rawstore.partitions(home.raw)):
+    with lock.alone(home):
+        pull(home)
+        forgot = forgetting.erase(home, persons, rejects=rejects)
+        _push(home)
+    if not (database.exists(home) or rawstore.partitions(home.raw)):
         Erasure(home).end()
         return forgot
     try:
@@ -299,11 +346,11 @@ def retain(home: Home, told: Policy, progress: Progress = _silent) -> Retained:
 
     Raises ContradictionError, ClockError. Partitions go last, when everything in them is loaded and published.
     """
-    if home.working.exists():
+    if database.exists(home):
         with database.working(home) as connection:
             retention.check_clock(connection)
     policy = retention.remember(home, told)
-    if not home.working.exists() and not rawstore.partitions(home.raw):
+    if not database.exists(home) and not rawstore.partitions(home.raw):
         return Retained([], policy)
     Erasure(home).begin_rewrite()
     run(home, progress)

@@ -18,6 +18,7 @@ import pytest
 from receiver import rawstore
 
 if TYPE_CHECKING:
+    from postgres import Postgres
     from s3 import Bucket, Way
 
 _buckets = count(1)
@@ -168,3 +169,14 @@ def way(s3: int) -> "Way":
     from s3 import Way  # noqa: PLC0415
 
     return Way(s3)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """A PostgreSQL server."""
+    from postgres import programs, serving  # noqa: PLC0415 - few tests need it
+
+    if (found := programs()) is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with serving(found) as server:
+        yield server

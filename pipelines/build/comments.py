@@ -54,8 +54,12 @@ def key(description: str) -> str | None:
 
 
 def _comment(connection: "DuckDBPyConnection", kinds: dict[_Place, str], wanted: dict[_Place, str]) -> None:
+    bare = {"view"} if _is_lake(connection) else set()  # kinds whose columns cannot have comments
     for place, text in wanted.items():
-        kind = kinds[place] if place.column is None else "column"
+        of_table = kinds[place._replace(column=None)]
+        if place.column and of_table in bare:
+            continue
+        kind = "column" if place.column else of_table
         name = ".".join(quoting.name(part) for part in place if part is not None)
         connection.execute(f"comment on {kind} {name} is {quoting.literal(text)}")
 
@@ -96,6 +100,11 @@ def _there(connection: "DuckDBPyConnection") -> dict[_Place, str]:
         where database_name = current_database() and not internal
     """).fetchall()
     return {_Place(schema, table, column): comment or "" for schema, table, column, comment in rows}
+
+
+def _is_lake(connection: "DuckDBPyConnection") -> bool:
+    found = connection.execute("select type from duckdb_databases() where database_name = current_database()")
+    return found.fetchone() == ("ducklake",)
 
 
 def _list(connection: "DuckDBPyConnection", texts: dict[_Place, str], kinds: dict[_Place, str]) -> None:

@@ -19,6 +19,7 @@ from pipelines.project import PROJECT
 from pipelines.warehouse import damage, database
 from pipelines.warehouse.damage import DamagedError
 from pipelines.warehouse.home import Home
+from pipelines.warehouse.lake import RETRIES, Lake
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -115,16 +116,31 @@ def write_profile(home: Home) -> Path:
     folder.mkdir(exist_ok=True)
     warehouse = {
         "type": "duckdb",
-        "path": str(home.working.absolute()),
         "schema": "marts",
         "keep_open": False,  # the file is replaced, and copied, once dbt has done its work
-        "threads": 2,  # Python's work for a model goes on while DuckDB makes another
         "config_options": database.config(home),
-        "settings": {"TimeZone": "UTC"},
+        **(_of_lake(home.lake) if home.lake else _of_file(home)),
     }
     profile = {"kobra_visits": {"target": "warehouse", "outputs": {"warehouse": warehouse}}}
     (folder / "profiles.yml").write_text(json.dumps(profile, indent=2))
     return folder
+
+
+def _of_file(home: Home) -> dict[str, Any]:
+    return {
+        "path": str(home.working.absolute()),
+        "settings": {"TimeZone": "UTC"},
+        "threads": 2,  # Python's work for a model goes on while DuckDB makes another
+    }
+
+
+def _of_lake(lake: Lake) -> dict[str, Any]:
+    return {
+        "path": lake.path,
+        "secrets": lake.secrets(),
+        "settings": {"TimeZone": "UTC", "ducklake_max_retry_count": RETRIES},
+        "threads": 1,  # two that commit from one process meet each other, and have crashed DuckLake 1.0
+    }
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def load(
     region_of: Callable[[str], str],
     progress: Progress = lambda _: None,
 ) -> Loaded:
-    """Append the deliveries of segments, in loads of bounded size. Hold the lock.
+    """Append the deliveries of segments, in loads of bounded size. Hold the lock, and have nothing to clean up.
 
     `region_of` a source: in which country its phone numbers stand without a country code.
     """
@@ -156,7 +156,6 @@ def _loader(home: Home, connection: "DuckDBPyConnection", region_of: Callable[[s
 
     dlt works in a folder that is made fresh, and that goes when all is done.
     """
-    clean_up(home, connection)
     scratch = Path(tempfile.mkdtemp(prefix=LOADING, dir=home.warehouse)).absolute()
     rawstore.sync_folder(home.warehouse)  # it has to outlast what the load writes
     with ExitStack() as settings:
@@ -184,7 +183,7 @@ def _loader(home: Home, connection: "DuckDBPyConnection", region_of: Callable[[s
             seen = list[Loaded]()
             info = pipeline.run(kobra(_counted(chunks, seen), flatten, datetime.now(UTC)))
             _check_arrived(connection, info.loads_ids)
-            connection.execute("checkpoint")  # else the log grows beside the file, and all in it stays in memory
+            database.settle(home, connection)
             yield from seen
 
         yield append
@@ -215,7 +214,7 @@ def _check_arrived(connection: "DuckDBPyConnection", loads: Collection[str]) -> 
 
 
 def clean_up(home: Home, connection: "DuckDBPyConnection") -> None:
-    """Remove the rows of loads that did not complete. Hold the lock."""
+    """Remove the rows of loads that did not complete. Nobody else may load meanwhile."""
     scratches = leftovers(home)
     if not scratches:
         return
@@ -223,7 +222,7 @@ def clean_up(home: Home, connection: "DuckDBPyConnection") -> None:
     for name in LANDED:
         if database.has(connection, "landed", name):
             connection.execute(f"delete from landed.{name} where not {is_known}")
-    connection.execute("checkpoint")
+    database.settle(home, connection)
     for scratch in scratches:
         shutil.rmtree(scratch)
 

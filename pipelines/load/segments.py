@@ -8,7 +8,6 @@ from time import time, time_ns
 from typing import NamedTuple
 
 from pipelines.load import crash_guard
-from pipelines.stamps import stamps
 from pipelines.warehouse.home import Home
 from receiver import rawstore
 
@@ -71,21 +70,22 @@ def _look_into(folder: Path) -> tuple[Partition, dict[str, Path]]:
 class Ledger:
     """A note beside the warehouse that everything seen was taken. It may be deleted: then one run looks itself."""
 
-    def __init__(self, path: Path, *companions: Path) -> None:
+    def __init__(self, path: Path, state: object) -> None:
+        """`state`: what the warehouse and all that it goes with are like now, as JSON has it."""
         self._path = path
-        self._companions = companions
+        self._state = json.loads(json.dumps(state))
 
     def write(self, seen: Seen, holds_until: float) -> None:
-        """Note that all closed segments of `seen` are in the warehouse as its files stand now.
+        """Note that all closed segments of `seen` are in the warehouse as it is now.
 
         `holds_until`: when what it says of today is outdated, in seconds since 1970.
         """
         aside = self._path.with_suffix(".new")
-        aside.write_text(json.dumps([stamps(self._companions), seen.partitions, holds_until]))
+        aside.write_text(json.dumps([self._state, seen.partitions, holds_until]))
         aside.rename(self._path)
 
     def holds(self, raw: Path) -> bool:
-        """Whether nothing can have come since, and nobody touched the files that it goes with."""
+        """Whether nothing can have come since, and nothing that it goes with has changed."""
         try:
             state, noted, holds_until = json.loads(self._path.read_text())
             partitions = {day: Partition(*partition) for day, partition in noted.items()}
@@ -94,7 +94,7 @@ class Ledger:
         folders = rawstore.partitions(raw)
         return (
             time() < holds_until
-            and state == stamps(self._companions)
+            and state == self._state
             and {folder.name for folder in folders} == partitions.keys()
             and all(_is_settled(folder, partitions[folder.name]) for folder in folders)
         )

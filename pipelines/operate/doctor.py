@@ -22,6 +22,7 @@ from pipelines.publish.publish import wals
 from pipelines.settings import Settings
 from pipelines.warehouse import damage
 from pipelines.warehouse.home import TEMPORARY, Home
+from pipelines.warehouse.lake import Lake
 from receiver import rawstore
 
 LOCK_FILE = Path(__file__).parents[2] / "requirements.lock"
@@ -251,7 +252,10 @@ def _object_store(home: Home) -> Iterator[Finding]:
 
 
 def _files(home: Home) -> Iterator[Finding]:
-    """Every block of the two database files, and who holds the published one."""
+    """Every block of the two database files, and who holds the published one; or whether the lake answers."""
+    if home.lake:
+        yield _lake(home.lake)
+        return
     for name, path in (("working", home.working), ("published", home.published)):
         if not path.exists():
             yield _well(name, "not there yet")
@@ -271,6 +275,18 @@ def _files(home: Home) -> Iterator[Finding]:
             yield _wrong("published", f"{holder} has it open to write: readers are locked out; close it there")
         else:
             yield _well("published", f"{holder} reads it")
+
+
+def _lake(lake: Lake) -> Finding:
+    try:
+        published = lake.published()
+        if published is None:
+            return _well("lake", "answers; nothing is published yet")
+        with lake.read(published.snapshot, "w") as connection:
+            (visits,) = connection.execute("select count(*) from w.marts.visits").fetchall()[0]
+    except (FaultError, UsageError) as why:
+        return _wrong("lake", str(why))
+    return _well("lake", f"snapshot {published.snapshot} of {published.at:%Y-%m-%d %H:%M} UTC has {visits:,} visits")
 
 
 class _Holder(NamedTuple):

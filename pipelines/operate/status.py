@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipelines.operate import disk, silence, verify
 from pipelines.operate import receiver_health as health
 from pipelines.operate.disk import Disk
-from pipelines.publish.published import NothingPublishedError, attached
+from pipelines.publish.published import NothingPublishedError, attached, published_at
 from pipelines.settings import Settings
 from pipelines.terminal import shown
 from pipelines.warehouse.damage import DamagedError, HeldError
@@ -45,7 +45,7 @@ def look(home: Home, settings: Settings | None = None) -> Status:
     room = disk.look(home, settings)
     figures = _receiver(settings.receiver_url) | _store(home, room, closed, being_written)
     try:
-        with attached(home.published) as connection:
+        with attached(home) as connection:
             known = verify.published(connection)
             taken = {each.key for each in known}
             gone = verify.gone(home, known)
@@ -93,7 +93,7 @@ def _store(home: Home, room: Disk, closed: dict[str, Path], being_written: list[
         "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(home.raw.glob(f"*/*{rawstore.TORN}"))),
-        "published_at": _changed(home.published),
+        "published_at": _instant(published_at(home)),
         "free_bytes": room.free,
         "free_floor_bytes": room.floor,
         "publish_bytes": room.copy,
@@ -361,8 +361,8 @@ def _seconds(span: timedelta) -> int:
     return max(0, round(span.total_seconds()))
 
 
-def _changed(path: Path) -> str | None:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(" ", "seconds") if path.exists() else None
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat(" ", "seconds")
 
 
 # ---------------------------------------------------------------- rejects
@@ -370,7 +370,7 @@ def _changed(path: Path) -> str | None:
 
 def rejects(home: Home) -> list[dict[str, Any]]:
     """The rejected deliveries as of the last publish. Raises NothingPublishedError."""
-    with attached(home.published) as connection:
+    with attached(home) as connection:
         found = connection.execute("""
             select received_at::varchar as received_at, source, reason, detail, delivery_id, segment, line
             from w.kobra.rejects order by delivery_id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.load.mirror import Mirror
 from pipelines.privacy import retention
-from pipelines.publish.published import attached
+from pipelines.publish.published import attached, published_at
 from pipelines.warehouse.home import Home
 from receiver import rawstore
 
@@ -54,10 +54,9 @@ def missing(home: Home, *, with_removed: bool = False) -> list[Missing]:
 
     Days that `kobra retain` removed are expected to be gone: they count only `with_removed`.
     """
-    path = home.published if home.published.exists() else home.published_before
-    if not path.exists():
+    if published_at(home) is None:
         return []
-    with attached(path) as connection:
+    with attached(home) as connection:
         return gone(home, published(connection), with_removed=with_removed)
 
 

@@ -140,18 +140,18 @@ def search(home: Home, persons: Persons) -> Search:
         segments=len(rawstore.closed(raw)) + len(rawstore.opened(raw)),
         asides=len(rawstore.set_aside_in(raw)),
         torn=len(list(raw.glob(f"*/*{rawstore.TORN}"))),
-        exports=[each.path.name for each in export.earlier(home.published, home.exports)],
+        exports=[each.path.name for each in export.earlier(home)],
         unread=len(crash_guard.quarantined(home.warehouse)),
     )
     visits = sweep.Visits()
-    if home.working.exists():
+    if database.exists(home):
         with database.working(home) as connection:
             visits = sweep.loaded_visits(connection, marks)
             marks.add(Identifier("visit", *visit) for visit in visits)
             found.tables = len(sweep.tables(connection))
             found.diverted = sweep.diverted(connection)
     found.raw = erasure.find(sweep.closed_files(raw), marks)
-    if home.working.exists():
+    if database.exists(home):
         with database.working(home) as connection:
             found.rows = sweep.rows_of(connection, visits | found.raw.visits)
     found.being_written = erasure.find(rawstore.opened(raw), marks).deliveries
@@ -263,11 +263,11 @@ def erase(home: Home, persons: Persons, *, rejects: bool = False) -> Forgot:
     erasure.begin()
     erasure.marks.add(_identifiers(erasure.marks, persons))
     mentioned = _erase_mentions(sweep.closed_files(home.raw), erasure.marks, persons) if rejects else 0
-    if not (home.working.exists() or rawstore.partitions(home.raw)):
+    if not (database.exists(home) or rawstore.partitions(home.raw)):
         return Forgot(Swept(), 0, mentioned)
     with database.working(home) as connection:
         swept = erasure.erase(connection)
-    return Forgot(swept, len(export.earlier(home.published, home.exports)), mentioned)
+    return Forgot(swept, len(export.earlier(home)), mentioned)
 
 
 def _erase_mentions(paths: Iterable[Path], marks: Marks, persons: Persons) -> int:

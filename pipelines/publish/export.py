@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
 from pipelines import quoting
 from pipelines.errors import UsageError
-from pipelines.publish.published import attached, must_exist
+from pipelines.publish.published import attached, must_exist, published_at
+from pipelines.warehouse.home import Home
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class _Table(NamedTuple):
 
 
 def export(
-    published: Path, tables: Sequence[str], to: Path, form: Form, partition_by: Sequence[str] = ()
+    home: Home, tables: Sequence[str], to: Path, form: Form, partition_by: Sequence[str] = ()
 ) -> list[Exported]:
     """Write `tables` (`schema.table`, or `table` of marts; none: all of marts) into the folder `to`.
 
@@ -96,12 +97,12 @@ def export(
     nothing else in the folder is touched. With `partition_by`, a table becomes a folder `table/column=value/…`.
     Raises NothingPublishedError, and ExportError before anything is replaced.
     """
-    must_exist(published)
+    must_exist(home)
     if form == "xlsx" and partition_by:
         raise ExportError("XLSX has one file per table: for partitions export CSV or Parquet")
     rawstore.make_folder(to)
     to = to.resolve()
-    with _only_one(to) as aside, attached(published, aside) as connection:
+    with _only_one(to) as aside, attached(home, aside) as connection:
         chosen = _chosen(connection, tables)
         for table in chosen:
             _check_partitions(connection, table, partition_by)
@@ -124,11 +125,12 @@ class Earlier(NamedTuple):
     partition_by: tuple[str, ...]
 
 
-def earlier(published: Path, folder: Path) -> list[Earlier]:
-    """What earlier exports wrote to a folder, as the names of files and folders say."""
-    if not folder.is_dir() or not published.exists():
+def earlier(home: Home) -> list[Earlier]:
+    """What earlier exports wrote to their usual folder, as the names of files and folders say."""
+    folder = home.exports
+    if not folder.is_dir() or published_at(home) is None:
         return []
-    with attached(published) as connection:
+    with attached(home) as connection:
         found = connection.execute(
             "select distinct schema_name, table_name from duckdb_columns() where database_name = 'w' and not internal"
         ).fetchall()
@@ -149,16 +151,17 @@ def _by_name(path: Path) -> Earlier | None:
     return None
 
 
-def export_again(published: Path, folder: Path) -> None:
-    """Write anew, from the published file as it is now, all that earlier exports wrote to a folder; what cannot be
+def export_again(home: Home) -> None:
+    """Write anew, from what is published now, all that earlier exports wrote to their usual folder; what cannot be
     written any more goes. Raises ExportBusyError."""
+    folder = home.exports
     if not folder.is_dir():
         return
     with _only_one(folder):  # clears away what an export left that was cut short
         pass
-    for path, label, form, partition_by in earlier(published, folder):
+    for path, label, form, partition_by in earlier(home):
         try:
-            export(published, [label], folder, form, partition_by)
+            export(home, [label], folder, form, partition_by)
         except ExportBusyError:
             raise
         except ExportError:  # its table is gone, or has other columns

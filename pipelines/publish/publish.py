@@ -1,4 +1,5 @@
-"""Put a finished copy of the working file under its public name: people see the old one or the new one, whole."""
+"""Put a finished copy of the working file under its public name, or note which snapshot of a lake is whole: people
+see the old one or the new one, never a mixture."""
 
 import os
 import shutil
@@ -6,12 +7,16 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.errors import FaultError, UsageError
 from pipelines.quoting import literal
 from pipelines.warehouse import database
 from pipelines.warehouse.home import PUBLISHING, REWRITING, Home, wal
 from receiver import rawstore
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 class UnfinishedError(UsageError):
@@ -23,26 +28,42 @@ class PublishError(FaultError):
 
 
 def publish(home: Home) -> None:
-    """Replace the published file by rename, and leave nothing beside it that DuckDB would take for part of it.
-    Hold the lock. Raises PublishError."""
+    """Show what was built. Hold the lock. Raises PublishError."""
     with database.working(home) as connection:  # open while it is copied: nobody else may write to it
-        connection.execute("checkpoint")
-        place = home.published.resolve()  # a symbolic link stays one
-        with _replaced(place, place.with_name(PUBLISHING)) as aside:
-            # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
-            copied = subprocess.run(
-                ["cp", "--", str(home.working), str(aside)], stderr=subprocess.PIPE, text=True, check=False
-            )
-            if copied.returncode:
-                raise PublishError(f"the warehouse was not copied for publishing: {copied.stderr.strip()}")
-            aside.chmod(0o400)
-            _remove(_wals(home.published))  # of a tool that died; it would be replayed into the new file
-        _remove([*_wals(home.published), home.published_before, wal(home.published_before)])
+        if home.lake:
+            home.lake.tend(connection)
+            home.lake.publish(connection)
+        else:
+            _replace_published(home, connection)
+
+
+def _replace_published(home: Home, connection: "DuckDBPyConnection") -> None:
+    """Replace the published file by rename, and leave nothing beside it that DuckDB would take for part of it."""
+    connection.execute("checkpoint")
+    place = home.published.resolve()  # a symbolic link stays one
+    with _replaced(place, place.with_name(PUBLISHING)) as aside:
+        # By another process: closing a copy of the file in this one would drop DuckDB's lock on it (POSIX).
+        copied = subprocess.run(
+            ["cp", "--", str(home.working), str(aside)], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if copied.returncode:
+            raise PublishError(f"the warehouse was not copied for publishing: {copied.stderr.strip()}")
+        aside.chmod(0o400)
+        _remove(_wals(home.published))  # of a tool that died; it would be replayed into the new file
+    _remove([*_wals(home.published), home.published_before, wal(home.published_before)])
 
 
 def rewrite(home: Home) -> None:
-    """Write the working file anew: a deleted row leaves its bytes in the file, and in every copy of it. Hold the
-    lock. Raises UnfinishedError."""
+    """Write all tables anew: a deleted row leaves its bytes in the file, and in every copy of it. Hold the lock.
+    Raises UnfinishedError."""
+    if home.lake:
+        with database.working(home) as connection:
+            home.lake.rewrite(connection)
+    else:
+        _rewrite_file(home)
+
+
+def _rewrite_file(home: Home) -> None:
     aside = home.warehouse / REWRITING
     with _replaced(home.working, aside):
         with database.working(home) as connection:
@@ -52,6 +73,13 @@ def rewrite(home: Home) -> None:
         if wal(home.working).exists():  # it would be replayed into the new file
             raise UnfinishedError(f"something else has {home.working} open: close it, then run this again")
     shutil.rmtree(home.warehouse / ".spill", ignore_errors=True)
+
+
+def purge(home: Home) -> None:
+    """Leave nothing in a lake but what is published now: its older snapshots have what was erased."""
+    if home.lake:
+        with database.working(home) as connection:
+            home.lake.purge(connection)
 
 
 def wals(home: Home) -> list[Path]:

@@ -1,13 +1,16 @@
-"""The published file, to be read and nothing else."""
+"""What is published, the file or a snapshot of the lake, to be read and nothing else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import quoting
 from pipelines.errors import UsageError
 from pipelines.warehouse import damage
+from pipelines.warehouse.home import Home
+from pipelines.warehouse.lake import Lake
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -16,13 +19,40 @@ _WRITING_MEMORY_LIMIT = "1GB"
 
 
 class NothingPublishedError(UsageError):
-    """There is no published file yet."""
+    """Nothing is published yet."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing is published yet: run `kobra run` first")
 
 
-def must_exist(published: Path) -> None:
-    """Raise NothingPublishedError where there is no published file yet."""
-    if not published.exists():
-        raise NothingPublishedError("nothing is published yet: run `kobra run` first")
+def published_at(home: Home) -> datetime | None:
+    """When what readers see was published; None before the first time. Raises LakeError."""
+    if home.lake is None:
+        path = _file(home)
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
+    published = home.lake.published()
+    return published and published.at
+
+
+def statements(home: Home) -> list[str]:
+    """By which a DuckDB anywhere attaches what is published now, read-only. Raises NothingPublishedError."""
+    if home.lake is None:
+        must_exist(home)
+        return [f"attach {quoting.literal(str(_file(home).absolute()))} as kobra (read_only)"]
+    published = home.lake.published()
+    if published is None:
+        raise NothingPublishedError
+    return [*home.lake.statements(published.snapshot)]
+
+
+def must_exist(home: Home) -> None:
+    """Raise NothingPublishedError where nothing is published yet."""
+    if published_at(home) is None:
+        raise NothingPublishedError
+
+
+def _file(home: Home) -> Path:
+    return home.published if home.published.exists() else home.published_before
 
 
 @contextmanager
@@ -36,18 +66,37 @@ def _telling_damage(published: Path) -> Iterator[None]:
 
 
 @contextmanager
-def attached(published: Path, writing_to: Path | None = None) -> Iterator["DuckDBPyConnection"]:
-    """The file as `w`, in a connection that opens no other file, except in the folder `writing_to`: what does not fit
-    into memory goes there as well. Raises NothingPublishedError, DamagedError, HeldError.
+def attached(home: Home, writing_to: Path | None = None) -> Iterator["DuckDBPyConnection"]:
+    """What is published as `w`, in a connection that opens no other file, except in the folder `writing_to`: what
+    does not fit into memory goes there as well. Raises NothingPublishedError, DamagedError, HeldError, LakeError.
     """
-    import duckdb  # noqa: PLC0415 - not needed to say how a command is used
-
-    must_exist(published)
-    with _telling_damage(published), duckdb.connect() as connection:
-        connection.execute(f"attach {quoting.literal(str(published))} as w (read_only); set timezone = 'UTC'")
+    with _lake(home.lake) if home.lake else _attached_file(_file(home)) as connection:
+        connection.execute("set timezone = 'UTC'")
         if writing_to is not None:
             spill, folder = quoting.literal(f"{writing_to}/.spill"), quoting.literal(f"{writing_to}/")
             connection.execute(f"set memory_limit = '{_WRITING_MEMORY_LIMIT}'; set temp_directory = {spill}")
-            connection.execute(f"set allowed_directories = [{folder}]")
+            connection.execute(
+                f"set allowed_directories = list_append(current_setting('allowed_directories'), {folder})"
+            )
         connection.execute("set enable_external_access = false")
+        yield connection
+
+
+@contextmanager
+def _lake(lake: Lake) -> Iterator["DuckDBPyConnection"]:
+    published = lake.published()
+    if published is None:
+        raise NothingPublishedError
+    with lake.read(published.snapshot, "w") as connection:
+        yield connection
+
+
+@contextmanager
+def _attached_file(published: Path) -> Iterator["DuckDBPyConnection"]:
+    import duckdb  # noqa: PLC0415 - not needed to say how a command is used
+
+    if not published.exists():
+        raise NothingPublishedError
+    with _telling_damage(published), duckdb.connect() as connection:
+        connection.execute(f"attach {quoting.literal(str(published))} as w (read_only)")
         yield connection

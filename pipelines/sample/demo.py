@@ -103,7 +103,7 @@ def show(home: Path, count: int) -> int:
     print(f"Sent {count} deliveries over HTTP in {sent - began:.1f} s: {kept}.")
     print(f"Loaded {loaded.deliveries} and published in {done - sent:.1f} s: {loaded.new} new versions, "
           f"{loaded.duplicates} duplicates, {loaded.rejected} rejected.\n")  # fmt: skip
-    _summarise(Home(home).published)
+    _summarise(Home(home))
     print(f"\nEverything is in {home}/. Try next:\n"
           f"  KOBRA_HOME={home} .venv/bin/kobra dashboard\n"
           f"  KOBRA_HOME={home} .venv/bin/kobra status\n"
@@ -172,8 +172,8 @@ _TABLES = {
 }
 
 
-def _summarise(published: Path) -> None:
-    with attached(published) as connection:
+def _summarise(home: Home) -> None:
+    with attached(home) as connection:
         connection.execute("use w")
         for title, query in _TABLES.items():
             print(title)

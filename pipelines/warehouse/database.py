@@ -1,10 +1,9 @@
-"""The working file: how DuckDB opens it, in one place for the load, dbt and everybody else."""
+"""The working file, or the lake in its place: how DuckDB opens it, for the load, the build and everybody else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipelines import rules
 from pipelines.errors import UsageError
 from pipelines.warehouse import damage
 from pipelines.warehouse.damage import DamagedError
@@ -23,33 +22,54 @@ class OldFormError(UsageError):
 
 
 def config(home: Home) -> dict[str, Any]:
-    """The settings of DuckDB for the working file."""
-    return {
+    """The settings of DuckDB for what it works on."""
+    of_kind: dict[str, Any] = {"storage_compatibility_version": _READABLE_SINCE}
+    if home.lake:
+        of_kind = {"extension_directory": str(home.extensions.absolute()), "autoinstall_known_extensions": False}
+    return of_kind | {
         # A table's rows stay in memory uncompressed, 16 bytes a text, until 122 880 of them are together: the widest
         # of schema `wide` take half a GiB each, common ones a tenth of it.
         "memory_limit": "1GB",
         "preserve_insertion_order": False,
-        "storage_compatibility_version": _READABLE_SINCE,
         "temp_directory": str(home.warehouse.absolute() / ".spill"),
     }
 
 
 @contextmanager
 def working(home: Home) -> Iterator["DuckDBPyConnection"]:
-    """The working file. Hold the lock. Raises DamagedError, OldFormError."""
-    import duckdb  # noqa: PLC0415 - a run with nothing to do never gets here
-
+    """The working file, or the lake. Hold the lock. Raises DamagedError, OldFormError, LakeError."""
     try:
-        with duckdb.connect(str(home.working), config=config(home)) as connection:
+        with home.lake.working(config(home), home.extensions) if home.lake else _file(home) as connection:
             connection.execute("set timezone = 'UTC'")
-            _check_form(connection, home)
-            connection.execute("create schema if not exists kobra")
-            connection.execute(rules.macros("kobra"))
             yield connection
     except Exception as why:
         if damage.is_told(why) and not isinstance(why, DamagedError):
             raise DamagedError(home.working) from why
         raise
+
+
+@contextmanager
+def _file(home: Home) -> Iterator["DuckDBPyConnection"]:
+    import duckdb  # noqa: PLC0415 - a run with nothing to do never gets here
+
+    with duckdb.connect(str(home.working), config=config(home)) as connection:
+        _check_form(connection, home)
+        yield connection
+
+
+def exists(home: Home) -> bool:
+    """Whether anything was ever loaded, or a load begun."""
+    if home.lake is None:
+        return home.working.exists()
+    with working(home) as connection:
+        return has(connection, "landed", "_dlt_loads")
+
+
+def settle(home: Home, connection: "DuckDBPyConnection") -> None:
+    """Bring what was committed into the file: else the log grows beside it, and all in it stays in memory. A lake has
+    no log."""
+    if home.lake is None:
+        connection.execute("checkpoint")
 
 
 def _check_form(connection: "DuckDBPyConnection", home: Home) -> None:

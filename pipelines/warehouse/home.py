@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.warehouse.lake import Lake
 from receiver import rawstore
 
 # What stands in the warehouse's folder only while a run is under way; a name may have more behind it.
@@ -13,10 +14,12 @@ TEMPORARY = (f"{LOADING}*", f"{PUBLISHING}*", f"{REWRITING}*", f"{DAMAGED}*", "t
 @dataclass(frozen=True)
 class Home:
     """The folders and files under KOBRA_HOME. People open `published`; only the pipeline opens `working`.
-    `store`: the object store of which `raw` is a copy, as a URL; None where `raw` is all there is."""
+    `store`: the object store of which `raw` is a copy, as a URL; None where `raw` is all there is.
+    `lake`: the warehouse that takes the place of both files; None where there is none."""
 
     path: Path
     store: str | None = None
+    lake: Lake | None = None
 
     @property
     def raw(self) -> Path:
@@ -54,6 +57,11 @@ class Home:
     def published_before(self) -> Path:
         """What earlier releases published; it goes when `published` is there."""
         return self.warehouse / "kobra.duckdb"
+
+    @property
+    def extensions(self) -> Path:
+        """Where DuckDB finds the extensions that a lake needs."""
+        return self.warehouse / ".extensions"
 
     @property
     def last_fault(self) -> Path:

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines import rules
 from pipelines.warehouse import database, transaction
 
 if TYPE_CHECKING:
@@ -61,12 +62,15 @@ class Run(NamedTuple):
 
 
 def prepare(connection: "DuckDBPyConnection", as_of: date) -> None:
-    """Make what is missing of schema `meta`, and set the day as of which the models speak."""
-    connection.execute(_TABLES)
-    connection.execute(
-        "insert into meta.build by name select false as is_finished where not exists (from meta.build)"
-    )
-    connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of])
+    """Make what is missing of schema `meta`, and what the models call, and set the day as of which they speak."""
+    with transaction.whole(connection):
+        connection.execute(_TABLES)
+        connection.execute("create schema if not exists kobra")
+        connection.execute(rules.macros("kobra"))
+        connection.execute(
+            "insert into meta.build by name select false as is_finished where not exists (from meta.build)"
+        )
+        connection.execute("update meta.build set as_of = ?, is_finished = false", [as_of])
 
 
 def is_built(connection: "DuckDBPyConnection") -> bool:

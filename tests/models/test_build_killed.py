@@ -1,9 +1,10 @@
 """A build that was killed is made good by the next one, and a build of what changed is as good as one of all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from built_home import BuiltHome, differences, own_project, promise, settled, vi
 from interruptions import DIED, Plan, finish
 
 KILLS = int(os.environ.get("KOBRA_KILLS", "2"))  # 60 for a long look
-STATEMENTS = 400  # that dbt sends in an incremental build, about
 AS_OF = "2026-04-20"
 RUN = ("run", "--as-of", AS_OF)
 OF_ALL_VERSIONS, OF_CURRENT_ONES = "{{ source('landed', 'visits') }}", "{{ ref('kobra_visits') }}"
@@ -81,20 +81,37 @@ def test_a_build_that_forgets_where_visits_were_before_is_caught(
 # ---------------------------------------------------------------- killed
 
 
-def die_in_statement(number: int) -> None:
-    """Die before the nth statement that dbt sends."""
+def before_statements(do: Callable[[int], None]) -> None:
+    """Do something before every statement that dbt sends, which are counted."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
 
-    add_query, seen = DuckDBConnectionManager.add_query, 0
+    add_query, numbers = DuckDBConnectionManager.add_query, count(1)
 
     def counted(self: Any, *arguments: Any, **more: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen >= number:
-            os._exit(DIED)
+        do(next(numbers))
         return add_query(self, *arguments, **more)
 
     DuckDBConnectionManager.add_query = counted
+
+
+def note_statement(file: Path, number: int) -> None:
+    file.write_text(str(number))
+
+
+def die_in_statement(last: int, number: int) -> None:
+    """Die before the nth statement that dbt sends."""
+    if number >= last:
+        os._exit(DIED)
+
+
+@pytest.fixture(scope="module")
+def statements(before: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many statements dbt sends in the build that is killed."""
+    folder = tmp_path_factory.mktemp("counted")
+    home, file = before.copy(folder / "home"), folder / "statements"
+    noted = partial(before_statements, partial(note_statement, file))
+    assert finish(home.path, Plan(patch=noted, arguments=RUN, builds=True)) == 0
+    return int(file.read_text())
 
 
 @contextmanager
@@ -115,12 +132,13 @@ def assert_made_good(home: BuiltHome, undisturbed: Path) -> None:
 
 @pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
 def test_killed_twice_between_any_two_statements_then_run_is_as_if_nothing_had_happened(
-    home: BuiltHome, undisturbed: Path, seed: int
+    home: BuiltHome, undisturbed: Path, statements: int, seed: int
 ) -> None:
-    step = STATEMENTS // (KILLS + 1)
-    for number in (STATEMENTS - step * (2 * seed + 1), STATEMENTS - step * (2 * seed + 2)):
+    step = statements // (KILLS + 1)
+    for number in (statements - step * (2 * seed + 1), statements - step * (2 * seed + 2)):
         with still_readable(home):
-            plan = Plan(patch=partial(die_in_statement, max(1, number)), arguments=RUN, builds=True)
+            dies = partial(before_statements, partial(die_in_statement, max(1, number)))
+            plan = Plan(patch=dies, arguments=RUN, builds=True)
             assert finish(home.path, plan) == DIED
     assert_made_good(home, undisturbed)
 
@@ -147,12 +165,12 @@ def test_killed_at_a_turning_point_then_run_is_as_if_nothing_had_happened(
 
 @pytest.mark.slow
 def test_two_builds_cut_short_with_a_move_in_between_leave_no_trace_of_where_a_visit_was(
-    home: BuiltHome, tmp_path: Path
+    home: BuiltHome, tmp_path: Path, statements: int
 ) -> None:
     died = [("pipelines.build.wide", "build", 1), None]
     for day, moment in zip((15, 16), died, strict=True):
         home.land(visit("wanders", day, agentID=f"A{day}"))
-        die = None if moment else partial(die_in_statement, STATEMENTS // 2)
+        die = None if moment else partial(before_statements, partial(die_in_statement, statements // 2))
         assert finish(home.path, Plan(dies_after=moment, patch=die, arguments=RUN, builds=True)) == DIED
     assert home.here(*RUN) == 0
     at_once = home.copy(tmp_path / "at-once")

@@ -15,8 +15,9 @@ from openpyxl import load_workbook
 from openpyxl.utils.escape import unescape
 
 from pipelines.publish import export as exporting
-from pipelines.publish.export import Exported, ExportError, Form, export
+from pipelines.publish.export import Exported, ExportError, Form
 from pipelines.publish.published import NothingPublishedError
+from pipelines.warehouse.home import Home
 
 RISKY = [
     "=1+1", "+52 55 5555 0101", "-200", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1+1", "\u00a0=1", "\ufeff=1", "\0=1",
@@ -32,7 +33,9 @@ RAW_XML = "<r></is></c><c><f>1+1</f></c></r>"
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    path = tmp_path / "what's published.duckdb"
+    home = Home(tmp_path / "what's at home")
+    home.make_warehouse()
+    path = home.published
     with duckdb.connect(str(path)) as connection:
         connection.execute("set timezone = 'UTC'; create schema marts; create schema kobra; create schema wide")
         connection.execute("create table kobra.visits as select 'v' as visit_id")
@@ -48,6 +51,10 @@ def published(tmp_path: Path) -> Path:
         connection.execute('create table wide.product_1 ("=cmd" varchar, "select" varchar, "a ""b""" varchar)')
         connection.execute("insert into wide.product_1 values ('x', 'y', 'z')")
     return path
+
+
+def export(published: Path, *how: Any) -> list[Exported]:
+    return exporting.export(Home(published.parent.parent), *how)
 
 
 def texts(path: Path, values: Sequence[str]) -> None:
@@ -309,7 +316,7 @@ def test_partitions_without_end_are_refused(published: Path, tmp_path: Path, mon
 
 def test_without_a_published_file_there_is_nothing_to_export(tmp_path: Path) -> None:
     with pytest.raises(NothingPublishedError):
-        export(tmp_path / "analytics.duckdb", [], tmp_path / "out", "csv")
+        export(tmp_path / "no home" / "warehouse" / "analytics.duckdb", [], tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()
 
 

@@ -15,7 +15,7 @@ from built_home import settled
 
 from pipelines.build import mappings, wide
 from pipelines.contract import LANDED
-from pipelines.warehouse import database
+from pipelines.warehouse import database, state
 from pipelines.warehouse.home import Home
 from pipelines.warehouse.lock import lock
 
@@ -161,6 +161,7 @@ class File:
 def file(tmp_path: Path, models: Models) -> Iterator[File]:
     home = Home(tmp_path / "home")
     with lock(home), database.working(home) as connection:
+        state.prepare(connection, date(2026, 3, 9))
         mappings.write(connection, mappings.read(home.mappings))
         yield File(connection, models)
 

@@ -112,14 +112,19 @@ def loaded(path: Path, *posts: Post | bytes | dict[str, Any]) -> Home:
 
 def kobra(path: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command on the home at `path`."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     return subprocess.run(
         [KOBRA, *arguments],
-        env=environ | {"KOBRA_HOME": str(path)} | more,
+        env=environ_of(path, more),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def environ_of(path: Path, more: dict[str, str]) -> dict[str, str]:
+    """The variables of a process that works on the home at `path`."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
+    return environ | {"KOBRA_HOME": str(path)} | more
 
 
 def post_of(post: Post | bytes | dict[str, Any]) -> Post:
