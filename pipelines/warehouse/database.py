@@ -59,10 +59,7 @@ def _file(home: Home) -> Iterator["DuckDBPyConnection"]:
 
 def exists(home: Home) -> bool:
     """Whether anything was ever loaded, or a load begun."""
-    if home.lake is None:
-        return home.working.exists()
-    with working(home) as connection:
-        return has(connection, "landed", "_dlt_loads")
+    return home.lake.is_begun() if home.lake else home.working.exists()
 
 
 def settle(home: Home, connection: "DuckDBPyConnection") -> None:

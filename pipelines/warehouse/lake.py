@@ -62,9 +62,9 @@ class Lake:
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
         """The one that settings name; None where the tables are in a file."""
-        return (
-            cls(settings.warehouse, settings.warehouse_files, settings.snapshot_days) if settings.warehouse else None
-        )
+        if settings.warehouse is None:
+            return None
+        return cls(settings.warehouse, settings.warehouse_files, settings.snapshot_days)
 
     # ------------------------------------------------------------ how it is opened
 
@@ -164,14 +164,17 @@ class Lake:
         with connection:
             yield connection
 
+    def is_begun(self) -> bool:
+        """Whether anything was ever loaded, or a load begun."""
+        with self.postgres() as session:
+            return _is_made(session) and session.execute(_BEGUN).fetchone() == (True,)
+
     # ------------------------------------------------------------ what readers see
 
     def published(self) -> Published | None:
         """The newest snapshot that was published; None before the first."""
         with self.postgres() as session:
-            if session.execute("select to_regclass('ducklake_snapshot_changes')").fetchone() == (None,):
-                return None
-            found = session.execute(_NEWEST, [_PUBLISHED]).fetchone()
+            found = session.execute(_NEWEST, [_PUBLISHED]).fetchone() if _is_made(session) else None
         return Published(*found) if found else None
 
     def publish(self, connection: "DuckDBPyConnection") -> None:
@@ -246,6 +249,7 @@ class Lake:
 
 
 # The tables of a catalogue are part of DuckLake's specification.
+_BEGUN = "select exists (select from ducklake_table where table_name = '_dlt_loads' and end_snapshot is null)"
 _NEWEST = """
 select snapshot_id, snapshot_time from ducklake_snapshot_changes join ducklake_snapshot using (snapshot_id)
 where commit_message = %s order by snapshot_id desc limit 1
@@ -259,6 +263,10 @@ select format('%I.%I', schemaname, tablename) from pg_tables where starts_with(t
 """
 
 # ---------------------------------------------------------------- statements
+
+
+def _is_made(session: "psycopg.Connection") -> bool:
+    return session.execute("select to_regclass('ducklake_table')").fetchone() != (None,)
 
 
 def _attach(path: str, alias: str, **options: str) -> str:
