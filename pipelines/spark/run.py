@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.build import mappings
+from pipelines.build import build, mappings
 from pipelines.load import crash_guard, segments
 from pipelines.load.load import Loaded
-from pipelines.spark import land, raw
+from pipelines.spark import functions, land, models, raw, small_tables
 from pipelines.spark.place import Place, place
 from pipelines.spark.session import session
 from pipelines.warehouse.home import Home
@@ -28,12 +28,17 @@ class Options(NamedTuple):
 
 
 def run(home: Home, options: Options, as_of: date | None = None) -> Loaded:
-    """Load what waits. Hold the lock."""
+    """Load what waits, and build on it. Hold the lock."""
     where = place(options.tables or str(home.path / "spark"))
+    known = mappings.read(home.mappings)
+    today = as_of or build.today(known)[0]
+    run = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     with session(options.master, options.settings, where.of(".default")) as spark:
+        functions.register(spark)
         loaded = _load(spark, home, where)
-        for t in ("deliveries","visits","answers","phones","emails","questions","rejects","segments"):
-            print(t, spark.sql(f"select count(*) from landed.{t}").collect())
+        print("loaded", loaded)
+        small_tables.write(spark, where, run, home, known, today)
+        models.build(spark, where, run, home.warehouse.absolute() / "dbt-spark", options.file_format)
         return loaded
 
 

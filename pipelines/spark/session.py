@@ -17,8 +17,7 @@ _NEEDED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",  # `timestamp` is a wall clock, as in DuckDB
     "spark.sql.timeType.enabled": "true",
-    "spark.sql.ansi.enabled": "true",
-    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
+    "spark.sql.ansi.enabled": "false",  # as dbt-spark has it for every statement of its own
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # else instants are written in a form that DuckDB misreads
     # Names of tables are this run's own: nobody sees what is half done, and no metastore is needed.
     "spark.sql.catalogImplementation": "in-memory",
