@@ -52,4 +52,3 @@ def _table(table: Table) -> Any:
         return rows.get(table.name)
 
     return rows_of
-

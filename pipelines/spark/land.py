@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.contract import LANDED, LOAD_ID, Type
+from pipelines.errors import FaultError
 from pipelines.load import batches
 from pipelines.load.flatten import Rows, flattener
 from pipelines.load.load import Loaded, counted
@@ -32,7 +33,7 @@ LOADS = "_dlt_loads"
 _LEAST_BYTES, _MOST_BYTES, _TASKS_PER_CORE = 16 << 20, 256 << 20, 3
 _AT_ONCE = 500  # partitions in one statement
 
-_TYPES = {
+TYPES = {
     Type.TEXT: "string",
     Type.INT: "int",
     Type.COUNT: "bigint",
@@ -54,6 +55,17 @@ _LOADS = pa.schema(
     ]
 )
 _COUNTS = pa.schema([("load_id", pa.string()), *((name, pa.int64()) for name in Loaded._fields)])
+
+
+_FAILED = (
+    "a task that reads segments failed again and again, and nothing of this load counts: --conf spark.log.level=ERROR"
+    " shows why. If a delivery ends the process that reads it, `kobra load` on this home finds it and puts it into"
+    " quarantine, for Spark as well"
+)
+
+
+class LandError(FaultError):
+    """What waits could not be loaded."""
 
 
 class Task(NamedTuple):
@@ -97,7 +109,10 @@ def _together(waiting: Iterable[Waiting], most: int) -> Iterator[list[Waiting]]:
 
 
 def land(spark: "SparkSession", landing: Landing, due: Sequence[Task]) -> Loaded:
-    """Write the rows of these tasks, and note that they completed: before that, they count for nobody."""
+    """Write the rows of these tasks, and note that they completed: before that, they count for nobody.
+    Raises LandError."""
+    from py4j.protocol import Py4JJavaError  # noqa: PLC0415
+    from pyspark.errors import PySparkException  # noqa: PLC0415
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
 
     def run(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -107,14 +122,16 @@ def land(spark: "SparkSession", landing: Landing, due: Sequence[Task]) -> Loaded
                 [dict(zip(_COUNTS.names, row, strict=True)) for row in done], schema=_COUNTS
             )
 
-    counts = spark.range(0, len(due), 1, len(due)).mapInArrow(run, from_arrow_schema(_COUNTS)).toArrow()
+    numbers = spark.range(0, len(due), 1, len(due))  # each in a partition of its own
+    try:
+        counts = numbers.mapInArrow(run, from_arrow_schema(_COUNTS)).toArrow()
+    except (PySparkException, Py4JJavaError) as why:
+        raise LandError(_FAILED) from why
     completed = [
         {"load_id": task.load_id, "schema_name": "kobra", "status": 0, "inserted_at": datetime.now(UTC)}
         for task in due
     ]
-    landing.place.write_table(
-        pa.Table.from_pylist(completed, _LOADS), "landed", LOADS, f"{due[0].load_id}.parquet"
-    )
+    landing.place.write_table(pa.Table.from_pylist(completed, _LOADS), "landed", LOADS, f"{due[0].load_id}.parquet")
     return Loaded(*(sum(counts[name].to_pylist()) for name in Loaded._fields))
 
 
@@ -142,7 +159,7 @@ def declare(spark: "SparkSession", place: Place, loads: Collection[str]) -> None
         f" using parquet location '{place.of('landed', LOADS)}'"
     )
     for table in LANDED.values():
-        columns = ", ".join(f"{column.name} {_TYPES[column.type]}" for column in (*table.columns, LOAD_ID))
+        columns = ", ".join(f"{column.name} {TYPES[column.type]}" for column in (*table.columns, LOAD_ID))
         spark.sql(
             f"create table landed.{table.name} ({columns}) using parquet partitioned by ({LOAD_ID.name})"
             f" location '{place.of('landed', table.name)}'"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 from pipelines.build.dbt import ChecksFailedError
 from pipelines.environment import replaced
 from pipelines.project import PROJECT
-from pipelines.spark.place import Place
+from pipelines.spark.tables import RunTables
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
-    from pyspark.sql import SparkSession
 
 SCHEMAS = ("kobra", "marts", "staging")  # which the models make
 _THREADS = 2  # Python's work for a model goes on while Spark makes another
 _PROFILE = {"type": "spark", "method": "session", "schema": "marts", "host": "NA", "threads": _THREADS}
+_condition = re.compile(r"\[([A-Z][A-Z_.]+)\]").search  # as Spark names what went wrong
 
 
-def build(spark: "SparkSession", where: Place, run: str, folder: Path, file_format: str) -> None:
+def build(tables: RunTables, folder: Path, file_format: str) -> None:
     """Build and test every model among the tables of a run. `folder` is for what dbt writes.
 
     Everything is computed afresh: a cluster is for histories that take a machine too long, and a table of Parquet
     has no rows that one can delete. Raises ChecksFailedError when a model or a test of severity error fails.
     """
     for schema in SCHEMAS:
-        spark.sql(f"create database {schema} location '{where.of('runs', run, schema)}'")
+        tables.make_schema(schema)
     _write_profile(folder)
     with _own_settings():
         from dbt.cli.main import dbtRunner  # noqa: PLC0415
@@ -89,5 +90,5 @@ def _faults(results: Any) -> Iterator[str]:
         if each.status == "fail":
             yield f"check {each.node.name} failed for {each.failures} row(s)"
         elif each.status == "error":
-            if os.environ.get('SPDBG'): print(each.node.name, each.message[:1500])
-            yield f"{each.node.resource_type} {each.node.name} cannot be built"
+            why = _condition(each.message or "")
+            yield f"{each.node.resource_type} {each.node.name} cannot be built{f' ({why[1]})' if why else ''}"

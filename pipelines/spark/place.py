@@ -1,9 +1,9 @@
 """Where Spark's tables stand: a folder or an object store that the driver and every executor reach.
 
-    landed/<table>/_dlt_load_id=<load>/part-0.parquet   what the loads appended
-    landed/_dlt_loads/<run>.parquet                     which of them completed: rows of others count for nobody
-    runs/<run>/<schema>/<table>/…                       what one run built; nobody reads it before it is published
-    published.json                                      which run people read: replaced whole, and last
+landed/<table>/_dlt_load_id=<load>/part-0.parquet   what the loads appended
+landed/_dlt_loads/<run>.parquet                     which of them completed: rows of others count for nobody
+runs/<run>/<schema>/<table>/…                       what one run built; nobody reads it before it is published
+published.json                                      which run people read: replaced whole, and last
 """
 
 import json
@@ -78,6 +78,13 @@ class Place:
 
         with self.written(*parts) as stream:
             pq.write_table(table, stream)
+
+    def read_table(self, *parts: str) -> "pa.Table":
+        """A small table, whatever files it is in."""
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        files, path = self._files(*parts)
+        return pq.read_table(path, filesystem=files)
 
     def names(self, *parts: str) -> list[str]:
         """What stands in a folder, in order; nothing where there is none."""

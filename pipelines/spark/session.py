@@ -18,7 +18,7 @@ _NEEDED = {
     "spark.sql.timestampType": "TIMESTAMP_NTZ",  # `timestamp` is a wall clock, as in DuckDB
     "spark.sql.timeType.enabled": "true",
     "spark.sql.ansi.enabled": "false",  # as dbt-spark has it for every statement of its own
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # else instants are written in a form that DuckDB misreads
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # by default instants lose that they are in UTC
     # Names of tables are this run's own: nobody sees what is half done, and no metastore is needed.
     "spark.sql.catalogImplementation": "in-memory",
 }
@@ -63,7 +63,9 @@ def session(master: str | None, settings: Mapping[str, str], scratch: str) -> "I
     except PySparkRuntimeError as why:
         if why.getCondition() != "JAVA_GATEWAY_EXITED":
             raise
-        raise MissingSparkError("Spark does not start: it needs Java 17 or 21 (JAVA_HOME, or java on the path)") from why
+        raise MissingSparkError(
+            "Spark does not start: it needs Java 17 or 21 (JAVA_HOME, or java on the path)"
+        ) from why
     try:
         if conf.get("spark.sql.shuffle.partitions") is None:
             spark.conf.set("spark.sql.shuffle.partitions", _JOB_SHARE * spark.sparkContext.defaultParallelism)

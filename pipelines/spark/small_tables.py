@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING
 
 from pipelines.build import inputs, mappings
 from pipelines.build.mappings import Mappings
-from pipelines.spark.place import Place
+from pipelines.spark.tables import RunTables
 from pipelines.warehouse import state
 from pipelines.warehouse.home import Home
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-    from pyspark.sql import SparkSession
 
 _SCHEMAS = ("inputs", "mappings", "meta")
 # Spark and DuckDB have zones by other names: those that DuckDB knows hold, as in the load.
 _ZONES = "create table meta.time_zone_names as select distinct name from pg_timezone_names()"
 
 
-def write(spark: "SparkSession", where: Place, run: str, home: Home, known: Mappings, as_of: date) -> None:
-    """Write the tables of a run, and have the session know them. Raises CsvError."""
+def write(tables: RunTables, home: Home, known: Mappings, as_of: date) -> None:
+    """Make schemas `inputs`, `mappings` and `meta` of a run. Raises CsvError."""
     import duckdb  # noqa: PLC0415
 
     with duckdb.connect() as connection:
@@ -33,11 +32,9 @@ def write(spark: "SparkSession", where: Place, run: str, home: Home, known: Mapp
         inputs.write(connection, home.inputs)
         connection.execute(_ZONES)
         for schema in _SCHEMAS:
-            spark.sql(f"create database {schema} location '{where.of('runs', run, schema)}'")
+            tables.make_schema(schema)
         for schema, table in _tables(connection):
-            rows = connection.table(f"{schema}.{table}").to_arrow_table()
-            where.write_table(rows, "runs", run, schema, table, "part-0.parquet")
-            spark.sql(f"create table {schema}.{table} using parquet location '{where.table(run, schema, table)}'")
+            tables.bring(schema, table, connection.table(f"{schema}.{table}").to_arrow_table())
 
 
 def _tables(connection: "DuckDBPyConnection") -> Iterator[tuple[str, str]]:
