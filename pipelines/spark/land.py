@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 LOADS = "_dlt_loads"
+TASK_BYTES = "spark.kobra.taskBytes"  # a setting of Spark, by which an operator decides it
 # A task should last some seconds at least, and leave enough tasks for all cores to end at about the same time.
 _LEAST_BYTES, _MOST_BYTES, _TASKS_PER_CORE = 16 << 20, 256 << 20, 3
 _AT_ONCE = 500  # partitions in one statement
@@ -89,10 +90,16 @@ class Landing(NamedTuple):
 # ---------------------------------------------------------------- the driver
 
 
-def tasks(waiting: Sequence[Waiting], cores: int, after: str) -> list[Task]:
-    """The segments spread over tasks by size, in their order; ids of loads are greater than `after`."""
-    total = sum(each.size for each in waiting)
-    most = min(max(total // (cores * _TASKS_PER_CORE), _LEAST_BYTES), _MOST_BYTES)
+def task_bytes(spark: "SparkSession", waiting: Sequence[Waiting]) -> int:
+    """How many bytes of deliveries a task should read."""
+    if told := spark.conf.get(TASK_BYTES, None):
+        return int(told)
+    tasks = spark.sparkContext.defaultParallelism * _TASKS_PER_CORE
+    return min(max(sum(each.size for each in waiting) // tasks, _LEAST_BYTES), _MOST_BYTES)
+
+
+def tasks(waiting: Sequence[Waiting], most: int, after: str) -> list[Task]:
+    """The segments in tasks of so many bytes, in their order; ids of loads are greater than `after`."""
     first = max(int(time() * 1e6), int(float(after or 0) * 1e6) + 1)
     return [Task(f"{(first + number) / 1e6:.6f}", some) for number, some in enumerate(_together(waiting, most))]
 

@@ -103,7 +103,7 @@ def _load(spark: "SparkSession", home: Home, where: Place, *, reload: bool) -> t
         crash_guard.quarantined(home.warehouse),
         mappings.region_of(home.mappings),
     )
-    due = land.tasks(waiting, spark.sparkContext.defaultParallelism, max(completed, default="0"))
+    due = land.tasks(waiting, land.task_bytes(spark, waiting), max(completed, default="0"))
     loaded = land.land(spark, landing, due)
     new = {task.load_id for task in due}
     land.know(spark, new)
