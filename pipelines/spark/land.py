@@ -94,7 +94,7 @@ def task_bytes(spark: "SparkSession", waiting: Sequence[Waiting]) -> int:
     """How many bytes of deliveries a task should read."""
     if told := spark.conf.get(TASK_BYTES, None):
         return int(told)
-    tasks = spark.sparkContext.defaultParallelism * _TASKS_PER_CORE
+    tasks = int(spark.sparkContext.defaultParallelism) * _TASKS_PER_CORE
     return min(max(sum(each.size for each in waiting) // tasks, _LEAST_BYTES), _MOST_BYTES)
 
 
@@ -134,12 +134,21 @@ def land(spark: "SparkSession", landing: Landing, due: Sequence[Task]) -> Loaded
         counts = numbers.mapInArrow(run, from_arrow_schema(_COUNTS)).toArrow()
     except (PySparkException, Py4JJavaError) as why:
         raise LandError(_FAILED) from why
-    completed = [
-        {"load_id": task.load_id, "schema_name": "kobra", "status": 0, "inserted_at": datetime.now(UTC)}
-        for task in due
-    ]
-    landing.place.write_table(pa.Table.from_pylist(completed, _LOADS), "landed", LOADS, f"{due[0].load_id}.parquet")
+    note_completed(landing.place, due)
     return Loaded(*(sum(counts[name].to_pylist()) for name in Loaded._fields))
+
+
+def note_completed(place: Place, due: Sequence[Task]) -> None:
+    """Have the rows of these tasks count, all at once."""
+    now = datetime.now(UTC)
+    loads = [{"load_id": task.load_id, "schema_name": "kobra", "status": 0, "inserted_at": now} for task in due]
+    place.write_table(pa.Table.from_pylist(loads, _LOADS), "landed", LOADS, f"{due[0].load_id}.parquet")
+
+
+def begin_anew(place: Place) -> None:
+    """Have no load count any more."""
+    place.remove("landed", LOADS)
+    clean_up(place, ())
 
 
 def clean_up(place: Place, completed: Collection[str]) -> None:
@@ -176,11 +185,21 @@ def declare(spark: "SparkSession", place: Place, loads: Collection[str]) -> None
 
 def know(spark: "SparkSession", loads: Collection[str]) -> None:
     """Have schema landed show the rows of further loads."""
+    _alter(spark, "add", loads)
+
+
+def forget(spark: "SparkSession", loads: Collection[str]) -> None:
+    """Have schema landed show the rows of these loads no more."""
+    _alter(spark, "drop", loads)
+
+
+def _alter(spark: "SparkSession", verb: str, loads: Collection[str]) -> None:
     named = sorted(loads)
+    between = " " if verb == "add" else ", "
     for start in range(0, len(named), _AT_ONCE):
-        those = " ".join(f"partition ({LOAD_ID.name}='{each}')" for each in named[start : start + _AT_ONCE])
+        those = between.join(f"partition ({LOAD_ID.name}='{each}')" for each in named[start : start + _AT_ONCE])
         for name in LANDED:
-            spark.sql(f"alter table landed.{name} add {those}")
+            spark.sql(f"alter table landed.{name} {verb} {those}")
     spark.sql(f"refresh table landed.{LOADS}")
 
 

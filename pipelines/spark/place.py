@@ -43,19 +43,23 @@ class Place:
 
     def published(self) -> dict[str, Any] | None:
         """What was noted of the run that people read; None where none was published yet."""
-        from pyarrow.fs import FileType  # noqa: PLC0415
-
-        files, path = self._files(_PUBLISHED)
-        if files.get_file_info(path).type == FileType.NotFound:
-            return None
-        with files.open_input_stream(path) as stream:
-            note: dict[str, Any] = json.loads(stream.readall())
-        return note
+        return self.read(_PUBLISHED)
 
     def publish(self, note: dict[str, Any]) -> None:
         """Have people read another run from now on."""
         with self.written(_PUBLISHED) as stream:
             stream.write(json.dumps(note, indent=2).encode())
+
+    def read(self, *parts: str) -> dict[str, Any] | None:
+        """What a note says; None where there is none."""
+        from pyarrow.fs import FileType  # noqa: PLC0415
+
+        files, path = self._files(*parts)
+        if files.get_file_info(path).type == FileType.NotFound:
+            return None
+        with files.open_input_stream(path) as stream:
+            note: dict[str, Any] = json.loads(stream.readall())
+        return note
 
     @contextmanager
     def written(self, *parts: str) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""A home whose raw store Spark loads, beside one that loads it into a file: what lands in both, and where they differ."""
+"""A home that Spark loads, beside one that is loaded into a file: what lands in both, and in what they differ."""
 
 import json
 import math
@@ -86,20 +86,19 @@ def run(path: Path, *arguments: str, broken: str = "", **more: str) -> subproces
 def started(path: Path, *arguments: str, broken: str = "", **more: str) -> Iterator[subprocess.Popen[str]]:
     """The same while it runs; nothing of it is left."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command(*arguments, broken=broken),
         env=environ | {"KOBRA_HOME": str(path)} | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -159,11 +158,25 @@ def _is_same(one: Any, other: Any) -> bool:
 # ---------------------------------------------------------------- what lands
 
 _QUESTIONS = ["Promesa", "Fecha de promesa", "Monto", "Contacto", "Con quién", "Método", "¿Regresar?", "¿Algo más?"]
-_VALUES = [None, "", "Sí", "no", "Titular", "OXXO", "1,500.50", "1.500", "2026-03-10", "9/3/2026", "7:30 pm", "\u3000x "]
+_VALUES = [
+    None,
+    "",
+    "Sí",
+    "no",
+    "Titular",
+    "OXXO",
+    "1,500.50",
+    "1.500",
+    "2026-03-10",
+    "9/3/2026",
+    "7:30 pm",
+    "\u3000x",
+]
 _CHANGES: list[dict[str, Any]] = [
     {}, {}, {"finished": False}, {"cancelled": True}, {"agentID": None}, {"agentID": " ", "agent": "\u00a0EVA "},
     {"lat": 19.432605, "lng": -99.133205}, {"lat": 19.43261, "lng": -99.13321}, {"lat": None}, {"timeZone": "CST"},
-    {"timeZone": "America/Tijuana\u00a0"}, {"timeZone": "Europe/\u0130stanbul"}, {"timeZone": "AMERICA/mexico_city\x0b"},
+    {"timeZone": "America/Tijuana\u00a0"}, {"timeZone": "Europe/\u0130stanbul"},
+    {"timeZone": "AMERICA/mexico_city\x0b"},
     {"tagName": "!!!"}, {"tagName": None}, {"tagName": " \u2003 "}, {"externalID": None}, {"externalID": "120"},
     {"startDate": "quizá", "unknown": 1}, {"endDate": "0000-00-00 00:00:00"}, {"productID": 2}, {"productID": None},
     {"startDate": "2026-03-08 02:30:00", "timeZone": "America/Tijuana"},
@@ -172,8 +185,8 @@ _CHANGES: list[dict[str, Any]] = [
 
 
 def batches(seed: int = 1, count: int = 600) -> list[list[Post]]:
-    """Three batches of deliveries, whose loads see resends and later versions of one another: a sample, every malformed
-    one, and few accounts and agents that many visits crowd on."""
+    """Three batches of deliveries, with resends and later versions of what the others have: a sample, every malformed
+    one, and visits that crowd on few accounts and agents."""
     random = Random(seed)
     posts = [*_sample(seed, count), *_malformed(seed), *(_crowded(random, n) for n in range(count // 2))]
     random.shuffle(posts)
