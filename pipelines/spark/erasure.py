@@ -42,11 +42,6 @@ def check(home: Home) -> None:
         )
 
 
-def has_marks(home: Home) -> bool:
-    """Whether anybody was erased here."""
-    return bool(Erasure(home).marks)
-
-
 def sweep(home: Home, waiting: Iterable[Path]) -> None:
     """Erase from the raw store what came of erased persons since. Hold the lock."""
     erasure = Erasure(home)
@@ -64,17 +59,18 @@ def _file(home: Home) -> "AbstractContextManager[DuckDBPyConnection]":
 
 def is_outdated(home: Home, where: Place) -> bool:
     """Whether persons were erased since schema landed was loaded."""
-    return _marks(home) != (where.read("landed", _NOTE) or {}).get("marks")
+    return marks(home) != (where.read("landed", _NOTE) or {}).get("marks")
 
 
 def note(home: Home, where: Place) -> None:
     """Note that schema landed holds nobody who is erased now."""
-    if marks := _marks(home):
+    if known := marks(home):
         with where.written("landed", _NOTE) as stream:
-            stream.write(json.dumps({"marks": marks}).encode())
+            stream.write(json.dumps({"marks": known}).encode())
 
 
-def _marks(home: Home) -> str | None:
+def marks(home: Home) -> str | None:
+    """A digest of the marks of erased persons; None where there are none."""
     try:
         return sha256((home.erasure / "marks").read_bytes()).hexdigest()
     except FileNotFoundError:

@@ -59,7 +59,7 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
     with session(options.master, options.settings, where.of(".default")) as spark:
         functions.register(spark)
         loads, loaded = _load(spark, home, where, reload=options.reload)
-        published = where.published() or {"run": None, "fingerprint": None}
+        published = where.published() or {"run": None, "fingerprint": None, "marks": None}
         _remove_runs(where, but=published["run"])
         fingerprint = _fingerprint(home, known, day, options, loads)
         if published["fingerprint"] == fingerprint:
@@ -67,14 +67,15 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
         tables = RunTables(spark, where, name)
         small_tables.write(tables, home, known, day)
         models.build(tables, home.warehouse.absolute() / "dbt-spark", options.file_format)
-        wide.build(tables, published["run"])
+        marks = erasure.marks(home)
+        wide.build(tables, published["run"], forgets=marks != published["marks"])
         made = {schema: tables.names(schema) for schema in PUBLIC}
     where.publish({
         "run": name, "as_of": day.isoformat(), "fingerprint": fingerprint,
-        "file_format": options.file_format, "tables": made,
+        "file_format": options.file_format, "marks": marks, "tables": made,
     })  # fmt: skip
     where.remove("runs", name, "staging")
-    if erasure.has_marks(home):
+    if marks != published["marks"]:
         _remove_runs(where, but=name)
     return Ran(loaded, is_built=True)
 

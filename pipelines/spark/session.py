@@ -29,7 +29,8 @@ _DEFAULTS = {
     "spark.log.level": "OFF",  # what a task says that fails may quote what was sent
     "spark.ui.showConsoleProgress": "false",
 }
-_JOB_SHARE = 2  # partitions of a shuffle for each core
+_LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}  # nobody else is to connect
+_PARTITIONS_PER_CORE = 2
 
 
 class MissingSparkError(UsageError):
@@ -51,11 +52,9 @@ def session(master: str | None, settings: Mapping[str, str], scratch: str) -> "I
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # where executors run on this machine
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # it quotes what it met
     conf = SparkConf()
-    if master:
-        conf.setMaster(master)
-    for name, value in settings.items():
-        conf.set(name, value)
-    for name, value in _DEFAULTS.items():
+    conf.setAll([*settings.items(), *([("spark.master", master)] if master else [])])
+    is_local = (conf.get("spark.master") or "local").startswith("local")
+    for name, value in (_DEFAULTS | (_LOCAL if is_local else {})).items():
         conf.setIfMissing(name, value)
     conf.setAll([*_NEEDED.items(), ("spark.sql.warehouse.dir", scratch)])
     try:
@@ -68,7 +67,9 @@ def session(master: str | None, settings: Mapping[str, str], scratch: str) -> "I
         ) from why
     try:
         if conf.get("spark.sql.shuffle.partitions") is None:
-            spark.conf.set("spark.sql.shuffle.partitions", _JOB_SHARE * spark.sparkContext.defaultParallelism)
+            spark.conf.set(
+                "spark.sql.shuffle.partitions", _PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism
+            )
         yield spark
     finally:
         spark.stop()

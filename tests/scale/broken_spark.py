@@ -16,7 +16,7 @@ _NOTHING = {"kobra": [], "marts": ["visits"], "wide": [], "inputs": [], "mapping
 
 def published_first(tables: Any, *others: Any) -> None:
     """People read a run before it is built."""
-    note = {"run": tables.run, "fingerprint": "", "file_format": "parquet", "tables": _NOTHING}
+    note = {"run": tables.run, "fingerprint": "", "marks": None, "file_format": "parquet", "tables": _NOTHING}
     tables.place.publish(note)
     _build(tables, *others)
 
