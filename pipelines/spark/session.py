@@ -28,6 +28,9 @@ _DEFAULTS = {
     "spark.ui.enabled": "false",
     "spark.log.level": "OFF",  # what a task says that fails may quote what was sent
     "spark.ui.showConsoleProgress": "false",
+    "spark.driver.memory": "2g",
+    # Files of visits take a tenth of the memory that their rows take: else Spark holds for small what is not.
+    "spark.sql.sources.fileCompressionFactor": "10",
 }
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}  # nobody else is to connect
 _PARTITIONS_PER_CORE = 2
