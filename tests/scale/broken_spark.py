@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipelines import cli
-from pipelines.spark import land, models, place
+from pipelines.spark import functions, land, models, place
 from pipelines.spark.place import Place
 
 _build, _land = models.build, land.land
@@ -44,6 +44,8 @@ def written_by_each_attempt(url: str) -> Place:
 
 
 match sys.argv[1]:
+    case "another rule":
+        functions._OF_ONE["normalised_text"] = ("lower(a)", "string")
     case "published first":
         models.build = published_first
     case "counted first":

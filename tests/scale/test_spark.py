@@ -51,6 +51,13 @@ def test_the_tables_are_those_of_the_file_row_for_row(both: Both) -> None:
     assert both.differences() == {}
 
 
+def test_a_text_that_is_read_by_another_rule_is_caught(both: Both) -> None:
+    both.land(spark_home.batches(count=100)[0])
+    both.build_file()
+    ran(both, *HERE, broken="another rule")
+    assert {"marts.label_mix", "marts.agents"} <= both.differences().keys()
+
+
 def test_where_nothing_is_new_nothing_is_built(both: Both) -> None:
     both.land(spark_home.batches(count=20)[0])
     assert "built, tested and published" in ran(both, *HERE)
