@@ -229,6 +229,9 @@ def _on_spark(command: Callable[[str, str, _Command], argparse.ArgumentParser]) 
     spark.add_argument("--file-format", default="parquet", help="of tables of dbt (default %(default)s)")
     spark.add_argument("--as-of", type=_day, metavar="DATE", help="the day to speak of (default today)")
     spark.add_argument("--reload", action="store_true", help="read the whole raw store again")
+    spark.add_argument(
+        "--accept-loss", action="store_true", help="also where raw segments of what is loaded are gone"
+    )
     spark.add_argument("--duckdb", action="store_true", help="views for DuckDB")
 
 
@@ -586,7 +589,7 @@ def _spark(home: Home, options: argparse.Namespace) -> int:
         return OK
     from pipelines.spark import run  # noqa: PLC0415
 
-    how = run.Options(options.master, dict(options.conf), options.file_format, options.reload)
+    how = run.Options(options.master, dict(options.conf), options.file_format, options.reload, options.accept_loss)
     with lock(home):
         ran = run.run(home, where, how, options.as_of)
     print(

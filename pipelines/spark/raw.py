@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from pipelines.errors import FaultError
+from pipelines.errors import FaultError, UsageError
 from pipelines.load import segments
 from receiver import rawstore
 from receiver.rawstore import Key, Stored
@@ -15,6 +15,10 @@ _COMPRESSED = 8  # times smaller
 
 class ChangedError(FaultError):
     """A segment is not any more what it was when it was listed."""
+
+
+class LostError(UsageError):
+    """The raw store has less than is loaded."""
 
 
 class Waiting(NamedTuple):
@@ -58,6 +62,20 @@ def _is_among(store: rawstore.ObjectStore, stored: Stored, taken: Container[Key]
 
 def _unpacked(name: str, size: int) -> int:
     return size * (_COMPRESSED if name.endswith(rawstore.COMPRESSED) else 1)
+
+
+def check_all_there(raw: str, there: Iterable[Waiting], taken: Iterable[Key]) -> None:
+    """Raise LostError when segments that were taken are not in the raw store any more, nor part of others."""
+    there = list(there)
+    known = {rawstore.key(Path(each.place)) for each in there}
+    compacted = [each for each in there if rawstore.is_compacted(Path(each.place))]
+    for _, path in files(raw, compacted):
+        known |= {Key(part.name, rawstore.received_date(path)) for part in rawstore.parts_of(path)}
+    if gone := set(taken) - known:
+        raise LostError(
+            f"all is to be loaded anew, and {len(gone)} raw segment(s) of what is loaded are gone: put them back from"
+            " a backup, or say --accept-loss, and people read less"
+        )
 
 
 def files(raw: str, waiting: Iterable[Waiting]) -> Iterator[tuple[str, Path]]:

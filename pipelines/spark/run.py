@@ -31,12 +31,13 @@ PUBLIC = ("kobra", "marts", "wide", "inputs", "mappings", "meta")
 
 class Options(NamedTuple):
     """How to run: on which master, with which settings of Spark, and in which form dbt writes tables. `reload`: read
-    the whole raw store again."""
+    the whole raw store again. `accept_loss`: also where it has less than is loaded."""
 
     master: str | None = None
     settings: Mapping[str, str] = {}
     file_format: str = "parquet"
     reload: bool = False
+    accept_loss: bool = False
 
 
 class Ran(NamedTuple):
@@ -50,7 +51,7 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
     """Load what waits, build on it, and publish. Hold the lock of the home, and let no other run use `where`.
 
     `as_of` is today in the default zone unless told. Raises MappingError, CsvError, ChecksFailedError, PlaceError,
-    MissingSparkError, ErasureError, LandError: then people read what they read before.
+    MissingSparkError, ErasureError, LostError, LandError: then people read what they read before.
     """
     erasure.check(home)
     known = mappings.read(home.mappings)
@@ -58,7 +59,7 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     with session(options.master, options.settings, where.of(".default")) as spark:
         functions.register(spark)
-        loads, loaded = _load(spark, home, where, reload=options.reload)
+        loads, loaded = _load(spark, home, where, options)
         published = where.published() or {"run": None, "fingerprint": None, "marks": None}
         _remove_runs(where, but=published["run"])
         fingerprint = _fingerprint(home, known, day, options, loads)
@@ -80,26 +81,28 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
     return Ran(loaded, is_built=True)
 
 
-def _load(spark: "SparkSession", home: Home, where: Place, *, reload: bool) -> tuple[set[str], Loaded]:
+def _load(spark: "SparkSession", home: Home, where: Place, options: Options) -> tuple[set[str], Loaded]:
     """Append what waits to schema landed, and have the session know it. Answers with all loads that completed."""
     if not home.store:
         segments.tidy(home)
-    if reload:
-        land.begin_anew(where)
     completed = land.completed(spark, where)
     land.clean_up(where, completed)
     land.declare(spark, where, completed)
-    waiting = _waiting(home, land.taken(spark))
+    taken = land.taken(spark)
+    waiting = _waiting(home, taken)
     if not home.store:
         erasure.sweep(home, (home.raw / each.place for each in waiting))
-    if completed and erasure.is_outdated(home, where):
+    if completed and (options.reload or erasure.is_outdated(home, where)):
+        waiting = _waiting(home, ())
+        if not options.accept_loss:
+            raw.check_all_there(_raw(home), waiting, taken)
         land.forget(spark, completed)
         land.begin_anew(where)
-        completed, waiting = set(), _waiting(home, ())
+        completed = set()
     if completed and not waiting:
         return completed, Loaded()
     landing = land.Landing(
-        home.store or str(home.raw.absolute()),
+        _raw(home),
         where,
         datetime.now(UTC),
         crash_guard.quarantined(home.warehouse),
@@ -111,6 +114,10 @@ def _load(spark: "SparkSession", home: Home, where: Place, *, reload: bool) -> t
     new = {task.load_id for task in due}
     land.know(spark, new)
     return completed | new, loaded
+
+
+def _raw(home: Home) -> str:
+    return home.store or str(home.raw.absolute())
 
 
 def _waiting(home: Home, taken: Container[rawstore.Key]) -> list[Waiting]:

@@ -80,6 +80,7 @@ def test_executors_read_segments_from_an_object_store(both: Both, bucket: Bucket
 
 def test_a_person_who_is_forgotten_is_in_no_table_any_more(both: Both) -> None:
     both.land(spark_home.batches(count=100)[0])
+    both.build_file()
     ran(both, *HERE)
     assert theirs(both)
     for home in (both.file, both.spark):
@@ -89,6 +90,17 @@ def test_a_person_who_is_forgotten_is_in_no_table_any_more(both: Both) -> None:
     ran(both, *HERE)
     assert not theirs(both)
     assert both.differences() == {}
+
+
+def test_what_the_raw_store_has_no_more_stays_unless_its_loss_is_accepted(both: Both) -> None:
+    both.land(spark_home.batches(count=20)[0])
+    ran(both, *HERE)
+    shutil.rmtree(min(both.spark.raw.glob("received_date=*")))
+    refused = spark_home.run(both.spark.path, *HERE, "--reload")
+    assert (refused.returncode, "put them back from a backup" in refused.stderr) == (2, True)
+    assert "0 deliveries from 0 segment(s)" in ran(both, *HERE)
+    told = ran(both, *HERE, "--reload", "--accept-loss")
+    assert f"from {len(both.spark.segments())} segment(s)" in told
 
 
 def theirs(both: Both) -> list[str]:
