@@ -177,6 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     rejects = command("rejects", "list the deliveries that could not become visits, with reasons", _rejects)
     rejects.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    _on_spark(command)
+
     command("verify", "check every checksum in the raw store, and that all that was loaded is there", _verify)
     return parser
 
@@ -219,6 +221,23 @@ def _personal_data(command: Callable[[str, str, _Command], argparse.ArgumentPars
         keep.add_argument(name, type=_count, metavar="DAYS", help=f"how long to keep {what}")
 
 
+def _on_spark(command: Callable[[str, str, _Command], argparse.ArgumentParser]) -> None:
+    spark = command("spark", "make the tables on Apache Spark, for histories that take one machine too long", _spark)
+    spark.add_argument(
+        "action", choices=["run", "views"], help="run: load, build, publish; views: SQL that gives the tables names"
+    )
+    spark.add_argument("--tables", metavar="PLACE", help="folder or URL for all tables (default KOBRA_HOME/spark)")
+    spark.add_argument("--master", metavar="URL", help="default: that of spark-submit, else this machine")
+    spark.add_argument("--conf", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="for Spark")
+    spark.add_argument("--file-format", default="parquet", help="of tables of dbt (default %(default)s)")
+    spark.add_argument("--as-of", type=_day, metavar="DATE", help="the day to speak of (default today)")
+    spark.add_argument("--reload", action="store_true", help="read the whole raw store again")
+    spark.add_argument(
+        "--accept-loss", action="store_true", help="also where raw segments of what is loaded are gone"
+    )
+    spark.add_argument("--duckdb", action="store_true", help="views for DuckDB")
+
+
 def _period(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
     if not found or not float(found[1]):
@@ -231,6 +250,13 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError("a date is year-month-day, such as 2026-03-31") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, is_given, value = text.partition("=")
+    if not (name and is_given):
+        raise argparse.ArgumentTypeError("a setting of Spark is name=value, such as spark.executor.memory=2g")
+    return name, value
 
 
 def _count(text: str) -> int:
@@ -562,6 +588,27 @@ def _rejects(home: Home, options: argparse.Namespace) -> int:
         print(json.dumps(row) if options.json else "  ".join(str(value) for value in row.values()))
     if rows and not options.json:
         print(f"{len(rows)} rejected; after a fix: kobra load --retry-rejects, then kobra run")
+    return OK
+
+
+def _spark(home: Home, options: argparse.Namespace) -> int:
+    from pipelines.spark.place import place  # noqa: PLC0415
+    from pipelines.spark.views import statements  # noqa: PLC0415
+
+    where = place(options.tables or str(home.path / "spark"))
+    if options.action == "views":
+        print(*statements(where, for_duckdb=options.duckdb), sep="\n")
+        return OK
+    from pipelines.spark import run  # noqa: PLC0415
+
+    how = run.Options(options.master, dict(options.conf), options.file_format, options.reload, options.accept_loss)
+    with lock(home):
+        ran = run.run(home, where, how, options.as_of)
+    print(
+        f"{ran.loaded.deliveries} deliveries from {ran.loaded.segments} segment(s), {ran.loaded.rejected} of them"
+        f" rejected; {'built, tested and published' if ran.is_built else 'nothing to build'} in {where.url}"
+        + _damaged(ran.loaded.damaged)
+    )
     return OK
 
 

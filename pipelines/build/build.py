@@ -32,9 +32,9 @@ def build(home: Home, connection: "DuckDBPyConnection", as_of: date | None = Non
     """
     started = datetime.now(UTC)
     known = mappings.read(home.mappings)
-    today, holds_until = (as_of, 0.0) if as_of else _today(known)
+    day, holds_until = (as_of, 0.0) if as_of else today(known)
     fingerprint = sha256(f"{known.fingerprint} {dbt.fingerprint()}".encode()).hexdigest()
-    state.prepare(connection, today)
+    state.prepare(connection, day)
     full = full or state.built_as(connection) != fingerprint
     if full:
         state.forget_build(connection)  # cut short, it leaves tables of which some are made in another way
@@ -45,7 +45,7 @@ def build(home: Home, connection: "DuckDBPyConnection", as_of: date | None = Non
     comments.write(connection, manifest)
     (visits,) = connection.execute(f"select count(*) from {'marts.visits' if full else _CHANGED}").fetchone() or (0,)
     brought = state.settle(connection, fingerprint)
-    return Built(Run(started, today, full, visits, brought, fingerprint), holds_until)
+    return Built(Run(started, day, full, visits, brought, fingerprint), holds_until)
 
 
 _CHANGED = "staging.int_changed_visits"
@@ -82,9 +82,9 @@ select source, visit_id from staging.int_visits semi join moved using (source, a
 """
 
 
-def _today(known: "Mappings") -> tuple[date, float]:
+def today(known: "Mappings") -> tuple[date, float]:
     """Today in the default zone, and until when that is so."""
     zone = ZoneInfo(next(row.value for row in known.settings if row.key == "default_time_zone" and not row.source))
-    today = datetime.now(zone).date()
-    tomorrow = datetime.combine(today + timedelta(days=1), time(), zone)
-    return today, tomorrow.timestamp()
+    day = datetime.now(zone).date()
+    tomorrow = datetime.combine(day + timedelta(days=1), time(), zone)
+    return day, tomorrow.timestamp()

@@ -222,7 +222,7 @@ class _Question(NamedTuple):
     position: int | None
 
 
-class _Wide(NamedTuple):
+class Wide(NamedTuple):
     """The table of a product as it should be."""
 
     product_id: int
@@ -262,11 +262,7 @@ def _build(connection: "DuckDBPyConnection", changed: str | None) -> None:
         changed = None
     connection.execute(_TABLES)
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
-    connection.execute(_SEEN.replace("KEEP", "true" if changed is None else _KEEP))
-    connection.execute(_PRODUCTS.replace("PREFER", "" if changed is None else "table_name is null,"))
-    wanted = list(_wanted(connection))
-    _register(connection, wanted)
-    connection.execute(_PARTS)
+    wanted = choose(connection, keeps=changed is not None)
     _drop_others(connection, wanted)
     kept, again = [], []
     for table in wanted:
@@ -286,7 +282,19 @@ def _build(connection: "DuckDBPyConnection", changed: str | None) -> None:
         _comment(connection, table)
 
 
-def _fill(connection: "DuckDBPyConnection", tables: list[_Wide], changed: str | None) -> None:
+def choose(connection: "DuckDBPyConnection", *, keeps: bool) -> list[Wide]:
+    """The tables that there are to be, noted in `wide.columns` and `wide.products`; in temp.wide_parts stands where
+    the answers of each checklist go. `keeps`: columns and tables that are there go before others."""
+    connection.execute(_TABLES)
+    connection.execute(_SEEN.replace("KEEP", _KEEP if keeps else "true"))
+    connection.execute(_PRODUCTS.replace("PREFER", "table_name is null," if keeps else ""))
+    wanted = list(_wanted(connection))
+    _register(connection, wanted)
+    connection.execute(_PARTS)
+    return wanted
+
+
+def _fill(connection: "DuckDBPyConnection", tables: list[Wide], changed: str | None) -> None:
     """Add the rows of changed visits, or of all."""
     for table in tables:
         turn = _turn(table)
@@ -300,7 +308,7 @@ def _fill(connection: "DuckDBPyConnection", tables: list[_Wide], changed: str | 
             connection.execute(turn)
 
 
-def _turn(table: _Wide) -> str:
+def _turn(table: Wide) -> str:
     """The statement that adds to a table the visits that are at hand."""
     places = range(table.first_place, table.first_place + len(table.questions))
     columns = (
@@ -317,7 +325,7 @@ def _among(changed: str | None) -> str:
     return "true" if changed is None else f"(source, visit_id) in (select (source, visit_id) from {changed})"
 
 
-def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
+def _wanted(connection: "DuckDBPyConnection") -> Iterator[Wide]:
     """Every product's table, with names for all its columns."""
     products = connection.execute(
         "select product_id from temp.wide_products where rank <= ? order by all", [PRODUCTS_MAX]
@@ -334,7 +342,7 @@ def _wanted(connection: "DuckDBPyConnection") -> Iterator[_Wide]:
             [product_id, COLUMNS_MAX],
         ).fetchall()
         seen = [_Question(q, a, _KINDS.get(kind, Type.TEXT), *others) for q, a, kind, *others in rows]
-        yield _Wide(product_id, list(_named(seen, _taken(connection, product_id))), first_place)
+        yield Wide(product_id, list(_named(seen, _taken(connection, product_id))), first_place)
         first_place += len(seen)
 
 
@@ -397,7 +405,7 @@ def _with_ending(name: str, ending: str) -> str:
 # ---------------------------------------------------------------- writing tables
 
 
-def _register(connection: "DuckDBPyConnection", wanted: Sequence[_Wide]) -> None:
+def _register(connection: "DuckDBPyConnection", wanted: Sequence[Wide]) -> None:
     """Keep every name that was given; say which are in use, and what was left out."""
     connection.execute("update wide.columns set is_present = false, times_asked = 0, times_unread = 0")
     connection.execute(
@@ -435,7 +443,7 @@ def _register(connection: "DuckDBPyConnection", wanted: Sequence[_Wide]) -> None
         )
 
 
-def _drop_others(connection: "DuckDBPyConnection", wanted: Iterable[_Wide]) -> None:
+def _drop_others(connection: "DuckDBPyConnection", wanted: Iterable[Wide]) -> None:
     names = {table.name for table in wanted}
     for (name,) in connection.execute(
         "select table_name from duckdb_tables() where database_name = current_database() and schema_name = 'wide'"
@@ -454,11 +462,11 @@ def _leading(connection: "DuckDBPyConnection") -> dict[str, str]:
     return {name: types[name] for name in LEADING}
 
 
-def _columns(connection: "DuckDBPyConnection", table: _Wide) -> dict[str, str]:
+def _columns(connection: "DuckDBPyConnection", table: Wide) -> dict[str, str]:
     return _leading(connection) | {str(question.column): question.type.value for question in table.questions}
 
 
-def _missing(connection: "DuckDBPyConnection", table: _Wide) -> dict[str, str] | None:
+def _missing(connection: "DuckDBPyConnection", table: Wide) -> dict[str, str] | None:
     """Columns to add at the end of a table that stands; None when it has to be made anew."""
     there = connection.execute(
         "select column_name, data_type from duckdb_columns() where database_name = current_database()"
@@ -469,7 +477,7 @@ def _missing(connection: "DuckDBPyConnection", table: _Wide) -> dict[str, str] |
     return dict(wanted[len(there) :]) if there and wanted[: len(there)] == there else None
 
 
-def _create(connection: "DuckDBPyConnection", table: _Wide) -> None:
+def _create(connection: "DuckDBPyConnection", table: Wide) -> None:
     columns = ", ".join(f"{quoting.name(name)} {kind}" for name, kind in _columns(connection, table).items())
     connection.execute(f"create or replace table wide.{table.name} ({columns})")
     product = f"product {table.product_id}"
@@ -478,7 +486,7 @@ def _create(connection: "DuckDBPyConnection", table: _Wide) -> None:
     connection.execute(f"comment on table wide.{table.name} is {quoting.literal(about)}")
 
 
-def _comment(connection: "DuckDBPyConnection", table: _Wide) -> None:
+def _comment(connection: "DuckDBPyConnection", table: Wide) -> None:
     """Every column of a question says the question as it was asked most often."""
     there = dict(
         connection.execute(

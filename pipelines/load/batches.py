@@ -3,13 +3,13 @@
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from pipelines.contract import REJECTS
+from pipelines.contract import LANDED, REJECTS, Type
 from pipelines.load.flatten import DOCUMENTS
 from pipelines.load.parse import Reject, Visit, read_body
 from receiver.rawstore import Damage, Delivery, Landed, read_segment, received_date
@@ -20,6 +20,13 @@ _COMPRESSED = 8  # times smaller
 CHUNK_DELIVERIES, CHUNK_BYTES = 8_192, 32 << 20
 
 _CRASHED = Reject("crashed_reader", REJECTS["crashed_reader"])
+_ARROW = {
+    Type.TEXT: pa.string(),
+    Type.DATE: pa.date32(),
+    Type.COUNT: pa.int64(),
+    Type.INSTANT: pa.timestamp("us", "UTC"),
+}
+_SEGMENTS = pa.schema([(column.name, _ARROW[column.type]) for column in LANDED["segments"].columns])
 _T = TypeVar("_T")
 
 
@@ -97,6 +104,11 @@ def documents_of(deliveries: Iterable[tuple[str, int, Delivery]]) -> pa.Table:
     for segment, line, delivery in deliveries:
         documents.add(segment, line, delivery)
     return documents.table()
+
+
+def segment_rows(taken: Iterable[Taken], loaded_at: datetime) -> pa.Table:
+    """The rows of `landed.segments`."""
+    return pa.Table.from_pylist([{**segment._asdict(), "loaded_at": loaded_at} for segment in taken], _SEGMENTS)
 
 
 def ahead(items: Iterator[_T]) -> Iterator[_T]:

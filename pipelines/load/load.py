@@ -192,10 +192,15 @@ def _loader(home: Home, connection: "DuckDBPyConnection", region_of: Callable[[s
 
 def _counted(chunks: Iterable["Chunk"], seen: list[Loaded]) -> Iterator["Chunk"]:
     for chunk in chunks:
-        rejected = chunk.documents.num_rows - chunk.documents["reason"].null_count
-        damaged = sum(segment.damaged for segment in chunk.taken)
-        seen.append(Loaded(chunk.documents.num_rows, rejected, len(chunk.taken), damaged))
+        seen.append(counted(chunk))
         yield chunk
+
+
+def counted(chunk: "Chunk") -> Loaded:
+    """What a chunk brings."""
+    rejected = chunk.documents.num_rows - chunk.documents["reason"].null_count
+    damaged = sum(segment.damaged for segment in chunk.taken)
+    return Loaded(chunk.documents.num_rows, rejected, len(chunk.taken), damaged)
 
 
 def _check_arrived(connection: "DuckDBPyConnection", loads: Collection[str]) -> None:

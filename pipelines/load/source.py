@@ -9,7 +9,7 @@ import pyarrow as pa
 from dlt.extract import DltResource
 
 from pipelines.contract import LANDED, Table, Type
-from pipelines.load.batches import Chunk, Taken
+from pipelines.load.batches import Chunk, segment_rows
 from pipelines.load.flatten import Flatten, Rows
 
 _TYPES: dict[Type, dict[str, Any]] = {
@@ -35,7 +35,7 @@ def kobra(chunks: Iterable[Chunk], flatten: Flatten, loaded_at: datetime) -> Ite
     def rows() -> Iterator[Rows]:
         for chunk in chunks:
             yield from flatten(chunk.documents)
-            yield {"segments": _segments(chunk.taken, loaded_at)}
+            yield {"segments": segment_rows(chunk.taken, loaded_at)}
 
     read = dlt.resource(rows, name="chunks", selected=False)
     for table in LANDED.values():
@@ -52,17 +52,3 @@ def _table(table: Table) -> Any:
         return rows.get(table.name)
 
     return rows_of
-
-
-def _segments(taken: Iterable[Taken], loaded_at: datetime) -> pa.Table:
-    rows = [{**segment._asdict(), "loaded_at": loaded_at} for segment in taken]
-    return pa.Table.from_pylist(rows, _SEGMENTS)
-
-
-_ARROW = {
-    Type.TEXT: pa.string(),
-    Type.DATE: pa.date32(),
-    Type.COUNT: pa.int64(),
-    Type.INSTANT: pa.timestamp("us", "UTC"),
-}
-_SEGMENTS = pa.schema([(column.name, _ARROW[column.type]) for column in LANDED["segments"].columns])

@@ -23,10 +23,11 @@ class StoreError(OSError):
 
 
 class Stored(NamedTuple):
-    """An object in one of its states: where it stands, and the tag (`ETag`) of its content."""
+    """An object in one of its states: where it stands, the tag (`ETag`) of its content, and its size as listed."""
 
     place: str
     tag: str | None
+    size: int = 0
 
 
 class ObjectStore:
@@ -55,7 +56,7 @@ class ObjectStore:
             for page in self._client.list(self._store):
                 for found in page:
                     if _is_segment(found["path"]):
-                        yield Stored(found["path"], found["e_tag"])
+                        yield Stored(found["path"], found["e_tag"], found["size"])
 
     def create(self, place: str, content: bytes) -> Stored | None:
         """Put an object where none is; None when there is one."""

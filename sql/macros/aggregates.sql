@@ -1,6 +1,11 @@
 {# The value of the row with the smallest or greatest `by`, among rows where it is not NULL. #}
-{% macro first_by(value, by) -%} arg_min({{ value }}, {{ by }}) {%- endmacro %}
-{% macro last_by(value, by) -%} arg_max({{ value }}, {{ by }}) {%- endmacro %}
+{% macro first_by(value, by) -%} {{ adapter.dispatch('first_by')(value, by) }} {%- endmacro %}
+{% macro default__first_by(value, by) -%} min_by({{ value }}, {{ where_known(value, by) }}) {%- endmacro %}
+{% macro duckdb__first_by(value, by) -%} arg_min({{ value }}, {{ by }}) {%- endmacro %}
+{% macro last_by(value, by) -%} {{ adapter.dispatch('last_by')(value, by) }} {%- endmacro %}
+{% macro default__last_by(value, by) -%} max_by({{ value }}, {{ where_known(value, by) }}) {%- endmacro %}
+{% macro duckdb__last_by(value, by) -%} arg_max({{ value }}, {{ by }}) {%- endmacro %}
+{% macro where_known(value, by) -%} case when {{ value }} is not null then {{ by }} end {%- endmacro %}
 
 {# A sum of money as an amount. NULL where it is too large for one: a slip of the finger stops no build. #}
 {% macro as_amount(sum) -%} try_cast({{ sum }} as decimal(18, 2)) {%- endmacro %}
@@ -18,6 +23,13 @@
         else recovered.recovered_amount
     end
 {%- endmacro %}
+
+{# A number with so many decimals. Spark's own round() goes by how the number is written, and so another way at the middle. #}
+{% macro rounded(number, decimals) -%} {{ adapter.dispatch('rounded')(number, decimals) }} {%- endmacro %}
+{% macro default__rounded(number, decimals) -%}
+    round({{ number }} * 1e{{ decimals }}) / 1e{{ decimals }}
+{%- endmacro %}
+{% macro duckdb__rounded(number, decimals) -%} round({{ number }}, {{ decimals }}) {%- endmacro %}
 
 {# A ratio of sums: NULL, never 0 or infinite, over nothing. #}
 {% macro ratio(numerator, denominator) -%}

@@ -20,7 +20,14 @@
 {%- endmacro %}
 
 {# A number that is the same for the same values, and hardly ever for others. #}
-{% macro row_hash(values) -%} hash({{ values | join(', ') }}) {%- endmacro %}
+{% macro row_hash(values) -%} {{ adapter.dispatch('row_hash')(values) }} {%- endmacro %}
+{# Spark's hash passes over what is NULL, wherever it stands. #}
+{% macro default__row_hash(values) -%}
+    xxhash64({% for value in values %}{{ value }}, ({{ value }}) is null{{ ", " if not loop.last }}{% endfor %})
+{%- endmacro %}
+{% macro duckdb__row_hash(values) -%} hash({{ values | join(', ') }}) {%- endmacro %}
 
 {# The same for several rows, in whatever order. #}
-{% macro bag_hash(values) -%} sum({{ row_hash(values) }}) {%- endmacro %}
+{% macro bag_hash(values) -%} {{ adapter.dispatch('bag_hash')(values) }} {%- endmacro %}
+{% macro default__bag_hash(values) -%} sum(cast({{ row_hash(values) }} as decimal(28, 0))) {%- endmacro %}
+{% macro duckdb__bag_hash(values) -%} sum({{ row_hash(values) }}) {%- endmacro %}

@@ -6,6 +6,10 @@
 {% macro default__incremental_or_table() -%} {{ return('table') }} {%- endmacro %}
 {% macro duckdb__incremental_or_table() -%} {{ return('incremental') }} {%- endmacro %}
 
+{# What public tables are that only show what is kept elsewhere: views, where one reads tables through the engine that has the
+   views; else tables, as whoever reads their files sees no view. #}
+{% macro view_or_table() -%} {{ return('view' if target.type == 'duckdb' else 'table') }} {%- endmacro %}
+
 {# Delete the rows whose key is in `changed`, in the transaction that adds them again. Strategy delete+insert of dbt would
    leave those that have no successor. #}
 {% macro delete_changed(changed, key) -%}
@@ -66,3 +70,8 @@
 {% macro materialized() -%} {{ adapter.dispatch('materialized')() }} {%- endmacro %}
 {% macro default__materialized() -%} {%- endmacro %}
 {% macro duckdb__materialized() -%} materialized {%- endmacro %}
+
+{# A CTE that is computed where it is used, where the engine would not decide so itself. #}
+{% macro not_materialized() -%} {{ adapter.dispatch('not_materialized')() }} {%- endmacro %}
+{% macro default__not_materialized() -%} {%- endmacro %}
+{% macro duckdb__not_materialized() -%} not materialized {%- endmacro %}

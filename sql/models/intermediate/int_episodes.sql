@@ -13,7 +13,7 @@ with completed as (
         visits.*,
         row_number() over ({{ account_order }}) as visit_no,
         coalesce(
-            date_diff('day', lag(visits.local_date) over ({{ account_order }}), visits.local_date)
+            {{ days_between('lag(visits.local_date) over (' ~ account_order ~ ')', 'visits.local_date') }}
             > settings.episode_days,
             true
         ) as is_first

@@ -4,7 +4,7 @@ with sent as (
 ),
 
 trusted as (
-    select name, lower(name) as zone_key
+    select name, {{ lower_case('name') }} as zone_key
     from {{ time_zone_names() }} as names
     where name like '%/%' and name not like 'SystemV/%' or name = 'UTC'
 )
@@ -16,4 +16,4 @@ select
     trusted.name is not null as time_zone_known
 from sent
 inner join {{ ref('stg_settings') }} as settings on settings.source = sent.source
-left join trusted on trusted.zone_key = lower({{ trimmed('sent.time_zone_raw') }})
+left join trusted on trusted.zone_key = {{ lower_case(trimmed('sent.time_zone_raw')) }}

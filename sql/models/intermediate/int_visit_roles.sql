@@ -29,7 +29,7 @@ parts as (
 ),
 
 -- Read in two ways below: in a full build that is less work than to write all of them down first.
-readings as {{ "not materialized" if not is_incremental() }} (
+readings as {{ not_materialized() if not is_incremental() }} (
     select
         answers.source,
         answers.visit_id,

@@ -68,7 +68,7 @@ ranked as (
     select
         *,
         count(*) over (partition by source, visit_id) as versions,
-        row_number() over ({{ arrival }}) as version_no,
+        cast(row_number() over ({{ arrival }}) as bigint) as version_no,
         row_number() over (
             partition by source, visit_id
             order by

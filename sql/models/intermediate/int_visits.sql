@@ -180,7 +180,7 @@ select
     {{ seconds_between('start_at', 'end_at') }} as duration_s,
     {{ seconds_between('end_at', 'received_at') }} as delivery_lag_s,
     cast(extract(hour from start_local) as integer) as local_hour,
-    cast(extract(isodow from start_local) as integer) as iso_dow,
+    cast({{ iso_dow('start_local') }} as integer) as iso_dow,
     versions,
 
     rebound,

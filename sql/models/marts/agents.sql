@@ -17,7 +17,7 @@ known as (
     select
         source,
         agent_key,
-        {{ last_by('name', "coalesce(last_visit_on, date '-infinity')") }} as name,
+        {{ last_by('name', "coalesce(last_visit_on, " ~ before_all() ~ ")") }} as name,
         count(distinct name) as names_seen,
         cast(sum(visits) as bigint) as visits,
         cast(sum(visits_completed) as bigint) as visits_completed,

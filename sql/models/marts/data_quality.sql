@@ -1,4 +1,5 @@
 -- One row per (source, local_date, check): how many were tested, how many failed. The date is NULL where unknown.
+{%- set check_column = adapter.quote('check') %}
 {%- set flags = quality_flags() %}
 {%- set levels = ['visits', 'questions', 'answers'] %}
 {%- set unread = {'unread_start': 'startDate', 'unread_end': 'endDate'} %}
@@ -45,18 +46,18 @@ current_extra as (
 ),
 
 left_over as (
-    select distinct source, visit_id, 'leftovers_of_' || level as "check" from current_extra
-    {% for check, name in unread.items() %}
+    select distinct source, visit_id, 'leftovers_of_' || level as {{ check_column }} from current_extra
+    {% for check, field in unread.items() %}
     union all
-    select source, visit_id, '{{ check }}' from current_extra where level = 'visits' and {{ has_key('extra', name) }}
+    select source, visit_id, '{{ check }}' from current_extra where level = 'visits' and {{ has_key('extra', field) }}
     {% endfor %}
 ),
 
 left_over_by_day as (
-    select visits.source, visits.local_date, left_over."check", count(*) as failed
+    select visits.source, visits.local_date, left_over.{{ check_column }}, count(*) as failed
     from left_over
     inner join visits on visits.source = left_over.source and visits.visit_id = left_over.visit_id
-    group by visits.source, visits.local_date, left_over."check"
+    group by visits.source, visits.local_date, left_over.{{ check_column }}
 ),
 
 days as (
@@ -84,7 +85,7 @@ unmapped_by_day as (
 
 checks as (
     {% for flag in flags %}
-    select source, local_date, '{{ flag }}' as "check", {{ flag }}_failed as failed, {{ flag }}_tested as tested
+    select source, local_date, '{{ flag }}' as {{ check_column }}, {{ flag }}_failed as failed, {{ flag }}_tested as tested
     from flags
     union all
     {% endfor %}
@@ -95,7 +96,7 @@ checks as (
         on
             left_over_by_day.source = days.source
             and left_over_by_day.local_date is not distinct from days.local_date
-            and left_over_by_day."check" = '{{ check }}'
+            and left_over_by_day.{{ check_column }} = '{{ check }}'
     union all
     {% endfor %}
     select source, local_date, 'unmapped_answers', failed, tested
@@ -108,7 +109,7 @@ checks as (
 select
     source,
     local_date,
-    "check",
+    {{ check_column }},
     cast(failed as bigint) as failed,
     cast(tested as bigint) as tested
 from checks

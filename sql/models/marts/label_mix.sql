@@ -38,7 +38,7 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by source, product_id, month, outcome, label_key order by visits desc, label
+            partition by source, product_id, month, outcome, label_key order by visits desc, label nulls last
         ) as preference
     from spelled
 )

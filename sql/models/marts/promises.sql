@@ -27,7 +27,7 @@ dated as (
     select
         promises.*,
         settings.promise_threshold,
-        promises.promise_date - promises.made_date as horizon_days,
+        {{ days_between('promises.made_date', 'promises.promise_date') }} as horizon_days,
         promises.promise_date + settings.promise_grace_days as deadline,
         promises.next_made_date - 1 as day_before_next
     from {{ ref('int_promises_made') }} as promises
@@ -94,7 +94,7 @@ select
     end as status,
     promise_amount,
     {{ as_amount('paid_amount') }} as paid_amount,
-    cast(horizon_days as bigint) as horizon_days,
+    horizon_days,
     made_date,
     promise_date,
     deadline,

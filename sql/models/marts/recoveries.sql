@@ -55,7 +55,7 @@ last_visits as (
             visits.source = credited.source
             and visits.account_id = credited.account_id
             and visits.local_date <= credited.paid_date
-            and credited.paid_date - visits.local_date <= credited.recovery_days
+            and {{ days_between('visits.local_date', 'credited.paid_date') }} <= credited.recovery_days
     where visits.state = 'completed'
     group by credited.source, credited.payment_line
 ),
@@ -79,7 +79,7 @@ last_promises as (
             promises.source = credited.source
             and promises.account_id = credited.account_id
             and promises.made_date <= credited.paid_date
-            and credited.paid_date - promises.made_date <= credited.recovery_days
+            and {{ days_between('promises.made_date', 'credited.paid_date') }} <= credited.recovery_days
     group by credited.source, credited.payment_line
 )
 
@@ -95,7 +95,7 @@ select
     counted.channel,
     counted.currency,
     counted.amount,
-    cast(counted.paid_date - visits.local_date as bigint) as days_after_visit,
+    {{ days_between('visits.local_date', 'counted.paid_date') }} as days_after_visit,
     counted.paid_date,
     visits.local_date as visit_date,
     counted.paid_date <= promises.window_end as is_on_promise

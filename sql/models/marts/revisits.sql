@@ -6,7 +6,7 @@ with as_of as (
 asked as (
     select
         asked.*,
-        cast(asked.follow_up_start_local as time) as follow_up_time,
+        {{ clock_of('asked.follow_up_start_local') }} as follow_up_time,
         settings.revisit_tolerance_days,
         as_of.as_of
     from {{ ref('int_revisits_asked') }} as asked

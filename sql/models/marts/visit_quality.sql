@@ -21,12 +21,12 @@ spots as (
         source,
         agent_key,
         local_date,
-        round(lat, 5) as lat,
-        round(lng, 5) as lng,
+        {{ rounded('lat', 5) }} as lat,
+        {{ rounded('lng', 5) }} as lng,
         count(distinct account_id) as accounts
     from completed
     where agent_key is not null and local_date is not null and lat is not null
-    group by source, agent_key, local_date, round(lat, 5), round(lng, 5)
+    group by source, agent_key, local_date, {{ rounded('lat', 5) }}, {{ rounded('lng', 5) }}
     having count(distinct account_id) >= (select min(same_spot_accounts) from {{ ref('stg_settings') }})
 ),
 
@@ -37,7 +37,12 @@ places as (
 compared as (
     select
         completed.*,
-        settings.*,
+        {% for setting in [
+            'short_visit_seconds', 'long_visit_minutes', 'skew_minutes', 'late_hours', 'hours_open', 'hours_close',
+            'max_speed_kmh', 'speed_noise_m', 'same_spot_accounts', 'place_radius_m',
+        ] %}
+        settings.{{ setting }},
+        {% endfor %}
         legs.overlaps_previous,
         legs.speed_kmh,
         legs.travel_m,
@@ -52,8 +57,8 @@ compared as (
             spots.source = completed.source
             and spots.agent_key = completed.agent_key
             and spots.local_date = completed.local_date
-            and spots.lat = round(completed.lat, 5)
-            and spots.lng = round(completed.lng, 5)
+            and spots.lat = {{ rounded('completed.lat', 5) }}
+            and spots.lng = {{ rounded('completed.lng', 5) }}
     left join places on places.source = completed.source and places.account_id = completed.account_id
 )
 
@@ -72,7 +77,7 @@ select
     coalesce(delivery_lag_s > late_hours * 3600, false) as late_arrival,
     not time_zone_known as time_zone_unknown,
     start_in_gap,
-    coalesce(cast(start_local as time) < hours_open or cast(start_local as time) >= hours_close, false)
+    coalesce({{ clock_of('start_local') }} < hours_open or {{ clock_of('start_local') }} >= hours_close, false)
         as out_of_hours,
     coalesce(contact_class = 'third_party', false) as third_party_contact,
     coalesce(overlaps_previous, false) as overlaps_previous,

@@ -1,5 +1,5 @@
 -- One row per visit (source, visit_id), current version: typed, on the wall clock and in UTC, with roles and outcome.
-{{ config(materialized='view') }}
+{{ config(materialized=view_or_table()) }}
 select
     source,
     visit_id,

@@ -2,7 +2,18 @@
 with ranked as (
     select
         sources.source,
-        accounts.*,
+        accounts.external_id,
+        accounts.product_id,
+        accounts.portfolio,
+        accounts.agent_id,
+        accounts.currency,
+        accounts.balance,
+        accounts.past_due,
+        accounts.days_past_due,
+        accounts.lat,
+        accounts.lng,
+        accounts.assigned_on,
+        accounts.as_of_date,
         row_number() over (
             partition by sources.source, accounts.external_id
             order by accounts.source is null, accounts.as_of_date desc nulls last, accounts.line

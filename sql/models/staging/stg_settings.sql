@@ -24,7 +24,7 @@ effective as (
 select
     source,
     {% for key, type in {
-        'default_time_zone': 'varchar',
+        'default_time_zone': 'string',
         'promise_grace_days': 'integer',
         'promise_threshold': 'decimal(9, 6)',
         'payments_until': 'date',

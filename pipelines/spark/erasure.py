@@ -1,0 +1,77 @@
+"""Keep erased persons out of Spark's tables: the raw store is swept before it is loaded, and what was loaded before a
+person was erased is loaded anew.
+
+    landed/erased.json   the marks of erased persons (`kobra forget`) as they were when schema landed was loaded
+"""
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import UsageError
+from pipelines.privacy import retention
+from pipelines.privacy.sweep import Erasure
+from pipelines.spark.place import Place
+from pipelines.warehouse import database
+from pipelines.warehouse.home import Home
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from duckdb import DuckDBPyConnection
+
+_NOTE = "erased.json"
+
+
+class ErasureError(UsageError):
+    """Tables on Spark would hold what has to be gone."""
+
+
+def check(home: Home) -> None:
+    """Raise ErasureError where this run could not keep a promise to a person."""
+    if retention.read(home).pii_days is not None:
+        raise ErasureError(
+            "personal data is kept for some days alone (kobra retain --pii-days), and on Spark nothing blanks it"
+        )
+    if home.store and Erasure(home).marks:
+        raise ErasureError(
+            "persons were erased here, and only `kobra run` sweeps an object store: run it, then let Spark read this"
+            " home's copy, without KOBRA_RAW"
+        )
+
+
+def sweep(home: Home, waiting: Iterable[Path]) -> None:
+    """Erase from the raw store what came of erased persons since. Hold the lock."""
+    erasure = Erasure(home)
+    if erasure.marks:
+        with _file(home) as connection:
+            erasure.keep_out(connection, waiting)
+
+
+def _file(home: Home) -> "AbstractContextManager[DuckDBPyConnection]":
+    """The working file, whose rows go as well; an empty database where there is none."""
+    import duckdb  # noqa: PLC0415
+
+    return database.working(home) if home.working.exists() else duckdb.connect()
+
+
+def is_outdated(home: Home, where: Place) -> bool:
+    """Whether persons were erased since schema landed was loaded."""
+    return marks(home) != (where.read("landed", _NOTE) or {}).get("marks")
+
+
+def note(home: Home, where: Place) -> None:
+    """Note that schema landed holds nobody who is erased now."""
+    if known := marks(home):
+        with where.written("landed", _NOTE) as stream:
+            stream.write(json.dumps({"marks": known}).encode())
+
+
+def marks(home: Home) -> str | None:
+    """A digest of the marks of erased persons; None where there are none."""
+    try:
+        return sha256((home.erasure / "marks").read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None

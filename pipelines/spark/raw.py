@@ -1,0 +1,100 @@
+"""The raw store as executors read it: which segments wait, and each one's file, from a folder or an object store."""
+
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from pipelines.errors import FaultError, UsageError
+from pipelines.load import segments
+from receiver import rawstore
+from receiver.rawstore import Key, Stored
+
+_COMPRESSED = 8  # times smaller
+
+
+class ChangedError(FaultError):
+    """A segment is not any more what it was when it was listed."""
+
+
+class LostError(UsageError):
+    """The raw store has less than is loaded."""
+
+
+class Waiting(NamedTuple):
+    """A segment to load: its identity, where it stands in the raw store, in which state, and its unpacked size."""
+
+    segment: str
+    place: str
+    tag: str | None
+    size: int
+
+
+def in_folder(raw: Path, taken: Container[Key]) -> list[Waiting]:
+    """The closed segments of a folder that are not among those taken, in the order of their days and creation."""
+    return [
+        Waiting(segment, path.relative_to(raw).as_posix(), None, _unpacked(path.name, path.stat().st_size))
+        for segment, path in segments.look(raw).closed.items()
+        if not rawstore.is_among(path, taken)
+    ]
+
+
+def in_store(url: str, taken: Container[Key]) -> list[Waiting]:
+    """The same of an object store. Raises StoreError."""
+    store = rawstore.ObjectStore(url)
+    stored = {Path(each.place): each for each in store.segments()}
+    return [
+        Waiting(segment, stored[path].place, stored[path].tag, _unpacked(path.name, stored[path].size))
+        for segment, path in rawstore.labelled(stored).items()
+        if not _is_among(store, stored[path], taken)
+    ]
+
+
+def _is_among(store: rawstore.ObjectStore, stored: Stored, taken: Container[Key]) -> bool:
+    path = Path(stored.place)
+    if rawstore.key(path) in taken:
+        return True
+    if not rawstore.is_compacted(path):
+        return False
+    with TemporaryDirectory() as folder:  # of what it was put together, it says itself
+        return rawstore.is_among(_fetched(store, stored, Path(folder)), taken)
+
+
+def _unpacked(name: str, size: int) -> int:
+    return size * (_COMPRESSED if name.endswith(rawstore.COMPRESSED) else 1)
+
+
+def check_all_there(raw: str, there: Iterable[Waiting], taken: Iterable[Key]) -> None:
+    """Raise LostError when segments that were taken are not in the raw store any more, nor part of others."""
+    there = list(there)
+    known = {rawstore.key(Path(each.place)) for each in there}
+    compacted = [each for each in there if rawstore.is_compacted(Path(each.place))]
+    for _, path in files(raw, compacted):
+        known |= {Key(part.name, rawstore.received_date(path)) for part in rawstore.parts_of(path)}
+    if gone := set(taken) - known:
+        raise LostError(
+            f"all is to be loaded anew, and {len(gone)} raw segment(s) of what is loaded are gone: put them back from"
+            " a backup, or say --accept-loss, and people read less"
+        )
+
+
+def files(raw: str, waiting: Iterable[Waiting]) -> Iterator[tuple[str, Path]]:
+    """Each segment with its file, one after the other: that of an object is gone when the next is asked for.
+    `raw`: the folder or the URL. Raises ChangedError, StoreError."""
+    if not rawstore.is_store_url(raw):
+        yield from ((each.segment, Path(raw) / each.place) for each in waiting)
+        return
+    store = rawstore.ObjectStore(raw)
+    for each in waiting:
+        with TemporaryDirectory() as folder:
+            yield each.segment, _fetched(store, Stored(each.place, each.tag), Path(folder))
+
+
+def _fetched(store: rawstore.ObjectStore, stored: Stored, folder: Path) -> Path:
+    content = store.content(stored)
+    if content is None:
+        raise ChangedError(f"{stored.place} was changed or removed while it was about to be read: run this again")
+    path = folder / stored.place
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path

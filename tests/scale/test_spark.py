@@ -1,0 +1,211 @@
+"""On Spark the tables are those of the file, row for row; what is killed half-way is never seen and loses nothing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+import spark_cluster
+import spark_home
+from s3 import Bucket
+from spark_home import Both
+
+from pipelines.spark.place import place
+from receiver import rawstore
+
+pytestmark = pytest.mark.slow
+HERE = ("--master", "local[2]")
+PATIENCE_S = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def there_is_spark() -> None:
+    if told := spark_cluster.missing():
+        pytest.skip(told)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Both:
+    return Both(tmp_path)
+
+
+def ran(both: Both, *arguments: str, **more: str) -> str:
+    done = spark_home.run(both.spark.path, *arguments, **more)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+# ---------------------------------------------------------------- parity
+
+
+def test_the_tables_are_those_of_the_file_row_for_row(both: Both) -> None:
+    for posts in spark_home.batches():
+        both.land(posts)
+        both.build_file()
+        ran(both, *HERE)
+    assert both.differences() == {}
+
+
+def test_a_text_that_is_read_by_another_rule_is_caught(both: Both) -> None:
+    both.land(spark_home.batches(count=100)[0])
+    both.build_file()
+    ran(both, *HERE, broken="another rule")
+    assert {"marts.label_mix", "marts.agents"} <= both.differences().keys()
+
+
+def test_where_nothing_is_new_nothing_is_built(both: Both) -> None:
+    both.land(spark_home.batches(count=20)[0])
+    assert "built, tested and published" in ran(both, *HERE)
+    before = place(str(both.spark.path / "spark")).published()
+    assert "nothing to build" in ran(both, *HERE)
+    assert place(str(both.spark.path / "spark")).published() == before
+
+
+def test_executors_read_segments_from_an_object_store(both: Both, bucket: Bucket) -> None:
+    both.land(spark_home.batches(count=100)[0])
+    both.build_file()
+    for path in both.spark.segments():
+        bucket.put(rawstore.place_of(path), rawstore.packed(path))
+    shutil.rmtree(both.spark.raw)
+    told = ran(both, *HERE, **bucket.settings)
+    assert f"from {len(both.file.segments())} segment(s)" in told
+    assert both.differences() == {}
+    assert "0 deliveries from 0 segment(s)" in ran(both, *HERE, **bucket.settings)
+
+
+def test_a_person_who_is_forgotten_is_in_no_table_any_more(both: Both) -> None:
+    both.land(spark_home.batches(count=100)[0])
+    both.build_file()
+    ran(both, *HERE)
+    assert theirs(both)
+    for home in (both.file, both.spark):
+        done = home.kobra("forget", "--source", "lender_a", "--account", "110", "--yes")
+        assert done.returncode == 0, done.stderr
+    both.build_file()
+    ran(both, *HERE)
+    assert not theirs(both)
+    assert both.differences() == {}
+
+
+def test_what_the_raw_store_has_no_more_stays_unless_its_loss_is_accepted(both: Both) -> None:
+    both.land(spark_home.batches(count=20)[0])
+    ran(both, *HERE)
+    shutil.rmtree(min(both.spark.raw.glob("received_date=*")))
+    refused = spark_home.run(both.spark.path, *HERE, "--reload")
+    assert (refused.returncode, "put them back from a backup" in refused.stderr) == (2, True)
+    assert "0 deliveries from 0 segment(s)" in ran(both, *HERE)
+    told = ran(both, *HERE, "--reload", "--accept-loss")
+    assert f"from {len(both.spark.segments())} segment(s)" in told
+
+
+def theirs(both: Both) -> list[str]:
+    """The files of Spark's tables that have the account 110 of lender_a."""
+    paths = [
+        *(both.spark.path / "spark").glob("landed/visits/*/*"),
+        *(both.spark.path / "spark").glob("runs/**/visits/*.parquet"),
+    ]
+    is_theirs = "source = 'lender_a' and account_id = '110'"
+    query = f"select distinct filename from read_parquet(?, filename = true) where {is_theirs}"
+    return [name for path in paths for (name,) in duckdb.execute(query, [str(path)]).fetchall()]
+
+
+# ---------------------------------------------------------------- the driver is killed
+
+
+class Stages:
+    """How far a run is, by what stands among the tables."""
+
+    def __init__(self, both: Both) -> None:
+        self._tables = both.spark.path / "spark"
+        self._before = self._seen()
+
+    def _seen(self) -> set[Path]:
+        patterns = ("landed/deliveries/*/part*", "landed/_dlt_loads/*.parquet", "runs/*/*", "runs/*/*/*")
+        return {path for pattern in patterns for path in self._tables.glob(pattern)}
+
+    def __getattr__(self, name: str) -> bool:
+        new = [path.relative_to(self._tables).parts for path in self._seen() - self._before]
+        return {
+            "rows_are_written": any(parts[:2] == ("landed", "deliveries") for parts in new),
+            "loads_count": any(parts[:2] == ("landed", "_dlt_loads") for parts in new),
+            "models_are_built": any(parts[0] == "runs" and parts[2:] == ("marts", "legs") for parts in new),
+            "answers_are_turned": any(parts[0] == "runs" and parts[2:3] == ("wide",) for parts in new),
+        }[name]
+
+
+STAGES = ("rows_are_written", "loads_count", "models_are_built", "answers_are_turned")
+
+
+def killed(both: Both, stage: str, broken: str = "") -> None:
+    """Run, and kill -9 the driver at a stage."""
+    stages = Stages(both)
+    with spark_home.started(both.spark.path, *HERE, broken=broken) as process:
+        until(lambda: getattr(stages, stage), process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    began = time.monotonic()
+    while not is_so():
+        assert process.poll() is None, f"it ended first: {process.communicate()[1][-2000:]}"
+        assert time.monotonic() - began < PATIENCE_S, "it never got there"
+        time.sleep(0.01)
+
+
+def assert_kills_are_never_seen(both: Both, *stages: str, broken: str = "") -> None:
+    first, second, _ = spark_home.batches(count=150)
+    both.land(first)
+    both.build_file()
+    ran(both, *HERE)
+    assert both.differences() == {}
+    both.land(second)
+    for stage in stages:
+        killed(both, stage, broken)
+        assert both.differences() == {}, f"people see something else after a kill when {stage}"
+    both.build_file()
+    ran(both, *HERE)
+    assert both.differences() == {}
+
+
+def test_a_driver_that_is_killed_changes_nothing_and_the_next_run_ends_as_an_undisturbed_one(both: Both) -> None:
+    assert_kills_are_never_seen(both, *STAGES)
+
+
+@pytest.mark.parametrize(
+    ("stage", "broken"), [("models_are_built", "published first"), ("rows_are_written", "counted first")]
+)
+def test_a_build_that_a_kill_leaves_half_done_is_caught(both: Both, stage: str, broken: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_kills_are_never_seen(both, stage, broken=broken)
+
+
+# ---------------------------------------------------------------- an executor is killed
+
+
+def assert_an_executor_may_be_killed(both: Both, folder: Path, broken: str = "") -> None:
+    both.land(spark_home.batches(count=1500)[0])
+    both.build_file()
+    stages = Stages(both)
+    with spark_cluster.cluster(folder) as cluster:
+        arguments = ("--master", cluster.url, "--conf", "spark.executor.memory=768m")
+        with spark_home.started(both.spark.path, *arguments, broken=broken, **spark_cluster.LOCAL) as process:
+            until(lambda: stages.rows_are_written, process)
+            cluster.kill_an_executor()
+            _, told = process.communicate()
+        assert process.returncode == 0, told[-2000:]
+    assert both.differences() == {}
+
+
+def test_an_executor_that_is_killed_takes_and_doubles_nothing(both: Both, tmp_path: Path) -> None:
+    assert_an_executor_may_be_killed(both, tmp_path / "cluster")
+
+
+def test_rows_that_every_attempt_of_a_task_adds_are_caught(both: Both, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        assert_an_executor_may_be_killed(both, tmp_path / "cluster", broken="written by each attempt")
