@@ -1,5 +1,6 @@
 # make demo · make test · make bench · make torture; each sets up what it needs.
 PYTHON ?= python3
+LOCKED := --universal --generate-hashes --no-header --no-annotate --no-config --python-version 3.11 pyproject.toml
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
@@ -57,12 +58,16 @@ bench-peers: .venv-peers/installed  ## make .venv-peers with what the receiver i
 torture: setup  ## prove again and again what may never go wrong, as root also power loss; writes docs/torture.md
 	$(BIN)/python -m tests.torture
 
-scale: setup  ## prove what many machines share: receivers that ship and are killed, a real S3 server
-	$(BIN)/python -m pytest tests/scale -n 2 -m "slow or not slow"
+scale: $(VENV)/installed-spark  ## prove what many machines share, on real S3, PostgreSQL and Spark, with kills of each
+	$(BIN)/python -m pytest tests/scale -n 2 --dist loadfile -m "slow or not slow"
+
+$(VENV)/installed-spark: requirements-spark.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-spark.lock
+	touch $@
 
 lock:  ## pin again what pyproject.toml asks for: hashes, no addresses
-	uvx uv pip compile --universal --generate-hashes --no-header --no-annotate --no-config \
-	  --all-extras --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	uvx uv pip compile $(LOCKED) --extra scale --extra dev --upgrade -o requirements.lock
+	uvx uv pip compile $(LOCKED) --extra spark -c requirements.lock -o requirements-spark.lock
 
 clean:  ## remove what was made here, except collected visits (kobra-data)
 	rm -rf .venv .venv-peers build kobra-demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -51,10 +51,10 @@ def sweep(home: Home, waiting: Iterable[Path]) -> None:
 
 
 def _file(home: Home) -> "AbstractContextManager[DuckDBPyConnection]":
-    """The working file, whose rows go as well; an empty database where there is none."""
+    """The warehouse, whose rows go as well; an empty database where there is none."""
     import duckdb  # noqa: PLC0415
 
-    return database.working(home) if home.working.exists() else duckdb.connect()
+    return database.working(home) if database.exists(home) else duckdb.connect()
 
 
 def is_outdated(home: Home, where: Place) -> bool:
