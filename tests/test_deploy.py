@@ -299,7 +299,8 @@ def test_behind_the_proxy_only_the_hook_answers_and_limits_and_deadlines_hold(
 
 
 def test_the_image_takes_in_what_it_copies_and_nothing_that_is_ignored() -> None:
-    copied = set(re.findall(r"^COPY (?!--from)(.*) \S+$", (DEPLOY / "Containerfile").read_text(), re.M))
+    lines = (DEPLOY / "Containerfile").read_text() + (DEPLOY / "scale" / "Containerfile").read_text()
+    copied = set(re.findall(r"^COPY (?!--from)(.*) \S+$", lines, re.M))
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {name for names in copied for name in names.split()} == allowed
     assert all((ROOT / name).exists() for name in allowed)
@@ -326,9 +327,23 @@ def test_compose_runs_both_parts_on_one_volume_without_privileges() -> None:
     assert services["receiver"]["ports"] == ["127.0.0.1:8000:8000"]
 
 
+def test_compose_of_several_machines_shares_a_store_a_lake_and_spark() -> None:
+    services = yaml.safe_load((DEPLOY / "scale" / "compose.yml").read_text())["services"]
+    ours = {name: each for name, each in services.items() if str(each["image"]).startswith("kobra-visits")}
+    assert set(services) - set(ours) == {"postgres", "s3"}
+    for service in ours.values():
+        assert service["environment"]["KOBRA_RAW"] == "s3://kobra/raw"
+        assert service["cap_drop"] == ["ALL"]
+    assert ours["run"]["environment"].keys() >= {"KOBRA_WAREHOUSE", "KOBRA_WAREHOUSE_FILES"}
+    assert {name for name in ours if ours[name].get("profiles")} == {"spark-master", "spark-worker", "spark-run"}
+    for port in (port for each in services.values() for port in each.get("ports", [])):
+        assert port.startswith("127.0.0.1:")
+
+
 def test_the_settings_that_are_shipped_are_settings() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in re.findall(r"^(KOBRA_\w+)=", (DEPLOY / "kobra.env").read_text(), re.M):
+    shipped = (DEPLOY / "kobra.env").read_text() + (DEPLOY / "scale" / "compose.yml").read_text()
+    for name in re.findall(r"^#? *(KOBRA_\w+)[=:]", shipped, re.M):
         assert f"`{name}`" in readme
 
 
@@ -336,17 +351,18 @@ def test_the_settings_that_are_shipped_are_settings() -> None:
 
 
 def test_every_package_is_pinned_by_hash_and_none_is_installed_without() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    packages = re.split(r"^(?=\S)", lock, flags=re.M)[1:]
-    assert len(packages) > 100
-    assert [
-        each for each in packages if not re.match(r"[\w.-]+==\S+[^\n]*\n    --hash=sha256:[0-9a-f]{64}\b", each)
-    ] == []
-    for file in ("Makefile", "deploy/Containerfile"):
+    pinned = re.compile(r"[\w.-]+==\S+[^\n]*\n    --hash=sha256:[0-9a-f]{64}\b")
+    for lock in ("requirements.lock", "requirements-spark.lock"):
+        packages = re.split(r"^(?=\S)", (ROOT / lock).read_text(), flags=re.M)[1:]
+        assert len(packages) > 100
+        assert [each for each in packages if not pinned.match(each)] == []
+    for file in ("Makefile", "deploy/Containerfile", "deploy/scale/Containerfile"):
         installs = [line for line in (ROOT / file).read_text().splitlines() if "pip install" in line]
         ours = [line for line in installs if not re.search(r"-e \.|--no-deps \.|\.venv-peers", line)]
         assert ours
-        assert all("--require-hashes --no-deps -r requirements.lock" in line for line in ours)
+        assert all(
+            re.search(r"--require-hashes --no-deps -r (/tmp/)?requirements(-spark)?\.lock", line) for line in ours
+        )
 
 
 def test_every_dependency_has_its_reason() -> None:
