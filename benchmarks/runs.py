@@ -89,18 +89,23 @@ def _contests(size: int, rounds: int, checkouts: Sequence[Path]) -> list[Contest
 
 
 def _run(checkout: Path, home: Path) -> Took:
+    return kobra(home, "run", checkout=checkout)
+
+
+def kobra(home: Path, *arguments: str, checkout: Path = _HERE, **settings: str) -> Took:
+    """What a command takes."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     with subprocess.Popen(
-        [checkout / ".venv/bin/kobra", "run"],
-        env=environ | {"KOBRA_HOME": str(home.absolute())},
+        [checkout / ".venv/bin/kobra", *arguments],
+        env=environ | {"KOBRA_HOME": str(home.absolute())} | settings,
         cwd=checkout,
         stdout=subprocess.DEVNULL,
     ) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"kobra run failed in {checkout}")
+        raise RuntimeError(f"kobra {arguments[0]} failed in {checkout}")
     return Took(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / (1 << 20))
 
 
