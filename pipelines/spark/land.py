@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOADS = "_dlt_loads"
 TASK_BYTES = "spark.kobra.taskBytes"  # a setting of Spark, by which an operator decides it
 # A task should last some seconds at least, and leave enough tasks for all cores to end at about the same time.
-_LEAST_BYTES, _MOST_BYTES, _TASKS_PER_CORE = 16 << 20, 256 << 20, 3
+_LEAST_BYTES, _MOST_BYTES, _TASKS_PER_CORE = 16 << 20, 256 << 20, 8
 _AT_ONCE = 500  # partitions in one statement
 
 TYPES = {

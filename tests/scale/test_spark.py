@@ -55,7 +55,7 @@ def test_a_text_that_is_read_by_another_rule_is_caught(both: Both) -> None:
     both.land(spark_home.batches(count=100)[0])
     both.build_file()
     ran(both, *HERE, broken="another rule")
-    assert {"marts.label_mix", "marts.agents"} <= both.differences().keys()
+    assert "marts.label_mix" in both.differences()
 
 
 def test_where_nothing_is_new_nothing_is_built(both: Both) -> None:
