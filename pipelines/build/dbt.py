@@ -57,31 +57,32 @@ def build(home: Home, *, full: bool) -> "Manifest":
     ChecksFailedError when a model or a test of severity error fails.
     """
     target = write_profile(home)
-    with _own_settings(), _keeping_garbage():
+    with own_settings(), _keeping_garbage():
         from mashumaro.config import BaseConfig  # noqa: PLC0415
 
         BaseConfig.lazy_compilation = True  # dbt's classes make code for what most builds never do
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second; a run with nothing to do never gets here
 
-        manifest = _result(dbtRunner().invoke(["parse", *_flags(target)]))
-        answer = dbtRunner(manifest).invoke(["build", *_flags(target), *_scope(full=full)])
-    results = _result(answer).results
+        manifest = result_of(dbtRunner().invoke(["parse", *flags(target)]))
+        answer = dbtRunner(manifest).invoke(["build", *flags(target), *_scope(full=full)])
+    results = result_of(answer).results
     if not answer.success and any(damage.is_told(each.message) for each in results):
         raise DamagedError(home.working)
     if not answer.success:
         raise ChecksFailedError("\n".join(_faults(results, home, target)))
-    _check_all_ran(manifest, results, full=full)
+    check_all_ran(manifest, results, full=full)
     return manifest
 
 
-def _result(answer: "dbtRunnerResult") -> Any:
+def result_of(answer: "dbtRunnerResult") -> Any:
+    """What dbt answered; raises what it met."""
     if answer.exception is not None:
         raise answer.exception
     return answer.result
 
 
-def _check_all_ran(manifest: "Manifest", results: Any, *, full: bool) -> None:
-    """Raise ChecksFailedError when a model was not built or a test did not run."""
+def check_all_ran(manifest: "Manifest", results: Any, *, full: bool) -> None:
+    """Raise ChecksFailedError when a model was not built or a test did not run; views are due in a `full` build."""
     due = {
         name
         for name, node in manifest.nodes.items()
@@ -94,14 +95,14 @@ def _check_all_ran(manifest: "Manifest", results: Any, *, full: bool) -> None:
         )
 
 
-def _flags(target: Path) -> list[str]:
-    """What dbt writes goes to `target`, and nothing goes anywhere else."""
+def flags(target: Path, **variables: object) -> list[str]:
+    """What dbt writes goes to `target`, and nothing goes anywhere else. `variables`: of the project."""
     return [
         *("--project-dir", str(PROJECT), "--profiles-dir", str(target)),
         *("--target-path", str(target), "--log-path", str(target)),
         *("--log-level", "none", "--log-level-file", "none", "--quiet", "--no-version-check", "--no-write-json"),
         "--no-send-anonymous-usage-stats",
-        *("--vars", "{kobra_build: true}"),
+        *("--vars", json.dumps({"kobra_build": True} | variables)),
     ]
 
 
@@ -144,7 +145,7 @@ def _of_lake(lake: Lake) -> dict[str, Any]:
 
 
 @contextmanager
-def _own_settings() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """No setting of dbt's from outside."""
     arguments, sys.argv = sys.argv, ["kobra"]  # dbt keeps a record of them, and those of `kobra forget` name a person
     try:
