@@ -79,7 +79,11 @@ class Lake:
         return str(self._parts()["dbname"])
 
     def _parts(self) -> dict[str, Any]:
-        parts = dict(_psycopg().conninfo.conninfo_to_dict(self.catalog))
+        psycopg = _psycopg()
+        try:
+            parts = dict(psycopg.conninfo.conninfo_to_dict(self.catalog))
+        except psycopg.ProgrammingError:
+            raise LakeError("KOBRA_WAREHOUSE does not say how to connect as libpq takes it") from None
         if not _is_plain(str(parts.get("dbname", ""))):
             raise LakeError(
                 "KOBRA_WAREHOUSE has to name a database of small letters, digits and '_', as in dbname=lake"

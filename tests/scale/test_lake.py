@@ -324,6 +324,7 @@ def test_snapshots_go_when_they_are_older_than_they_are_kept_and_what_is_publish
         ({"KOBRA_WAREHOUSE_FILES": ""}, 2, "KOBRA_WAREHOUSE_FILES is not set"),
         ({"KOBRA_WAREHOUSE_FILES": "ftp://lake"}, 2, "KOBRA_WAREHOUSE_FILES is not usable"),
         ({"KOBRA_WAREHOUSE": "ducklake:postgres:host=127.0.0.1"}, 1, "KOBRA_WAREHOUSE has to name a database"),
+        ({"KOBRA_WAREHOUSE": "ducklake:postgres:password=geheim lake"}, 1, "as libpq takes it"),
         (
             {"KOBRA_WAREHOUSE": "ducklake:postgres:host=127.0.0.1 port=1 dbname=l password=geheim"},
             1,
