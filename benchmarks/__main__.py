@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import receiver, runs, table
+from benchmarks import receiver, runs, scale, table
 from benchmarks.load import reach
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -41,6 +41,10 @@ def main() -> int:
             "## Whole runs",
             "",
             table.markdown(list(runs.rows(3, sizes, options.against))),
+            "",
+            "## A lake",
+            "",
+            table.markdown(list(scale.rows(2, sizes))),
             "",
         ]
     )
