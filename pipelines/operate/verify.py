@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.load.mirror import Mirror
 from pipelines.privacy import retention
-from pipelines.publish.published import attached, published_at
+from pipelines.publish.published import NothingPublishedError, attached
 from pipelines.warehouse.home import Home
 from receiver import rawstore
 
@@ -54,10 +54,11 @@ def missing(home: Home, *, with_removed: bool = False) -> list[Missing]:
 
     Days that `kobra retain` removed are expected to be gone: they count only `with_removed`.
     """
-    if published_at(home) is None:
+    try:
+        with attached(home, also_earlier=True) as connection:
+            return gone(home, published(connection), with_removed=with_removed)
+    except NothingPublishedError:
         return []
-    with attached(home) as connection:
-        return gone(home, published(connection), with_removed=with_removed)
 
 
 def lost(home: Home) -> list[str]:

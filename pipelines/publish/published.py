@@ -28,7 +28,7 @@ class NothingPublishedError(UsageError):
 def published_at(home: Home) -> datetime | None:
     """When what readers see was published; None before the first time. Raises LakeError."""
     if home.lake is None:
-        path = _file(home)
+        path = home.published
         return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
     published = home.lake.published()
     return published and published.at
@@ -38,21 +38,14 @@ def statements(home: Home) -> list[str]:
     """By which a DuckDB anywhere attaches what is published now, read-only. Raises NothingPublishedError."""
     if home.lake is None:
         must_exist(home)
-        return [f"attach {quoting.literal(str(_file(home).absolute()))} as kobra (read_only)"]
-    published = home.lake.published()
-    if published is None:
-        raise NothingPublishedError
-    return [*home.lake.statements(published.snapshot)]
+        return [f"attach {quoting.literal(str(home.published.absolute()))} as kobra (read_only)"]
+    return [*home.lake.statements(_snapshot(home.lake))]
 
 
 def must_exist(home: Home) -> None:
     """Raise NothingPublishedError where nothing is published yet."""
     if published_at(home) is None:
         raise NothingPublishedError
-
-
-def _file(home: Home) -> Path:
-    return home.published if home.published.exists() else home.published_before
 
 
 @contextmanager
@@ -66,11 +59,15 @@ def _telling_damage(published: Path) -> Iterator[None]:
 
 
 @contextmanager
-def attached(home: Home, writing_to: Path | None = None) -> Iterator["DuckDBPyConnection"]:
+def attached(
+    home: Home, writing_to: Path | None = None, *, also_earlier: bool = False
+) -> Iterator["DuckDBPyConnection"]:
     """What is published as `w`, in a connection that opens no other file, except in the folder `writing_to`: what
-    does not fit into memory goes there as well. Raises NothingPublishedError, DamagedError, HeldError, LakeError.
+    does not fit into memory goes there as well. `also_earlier`: what an earlier release published, where this one has
+    not yet. Raises NothingPublishedError, DamagedError, HeldError, LakeError.
     """
-    with _lake(home.lake) if home.lake else _attached_file(_file(home)) as connection:
+    file = home.published_before if also_earlier and not home.published.exists() else home.published
+    with _lake(home.lake) if home.lake else _attached_file(file) as connection:
         connection.execute("set timezone = 'UTC'")
         if writing_to is not None:
             spill, folder = quoting.literal(f"{writing_to}/.spill"), quoting.literal(f"{writing_to}/")
@@ -84,11 +81,15 @@ def attached(home: Home, writing_to: Path | None = None) -> Iterator["DuckDBPyCo
 
 @contextmanager
 def _lake(lake: Lake) -> Iterator["DuckDBPyConnection"]:
+    with lake.read(_snapshot(lake), "w") as connection:
+        yield connection
+
+
+def _snapshot(lake: Lake) -> int:
     published = lake.published()
     if published is None:
         raise NothingPublishedError
-    with lake.read(published.snapshot, "w") as connection:
-        yield connection
+    return published.snapshot
 
 
 @contextmanager
