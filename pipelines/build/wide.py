@@ -260,7 +260,7 @@ def _build(connection: "DuckDBPyConnection", changed: str | None) -> None:
     ).fetchone()
     if there == (0,):
         changed = None
-    connection.execute(_TABLES)
+    make_tables(connection)
     crowded = connection.execute("select product_id from wide.products where left_out > 0").fetchall()
     wanted = choose(connection, keeps=changed is not None)
     _drop_others(connection, wanted)
@@ -282,10 +282,14 @@ def _build(connection: "DuckDBPyConnection", changed: str | None) -> None:
         _comment(connection, table)
 
 
+def make_tables(connection: "DuckDBPyConnection") -> None:
+    """Make `wide.columns` and `wide.products`, where they are missing."""
+    connection.execute(_TABLES)
+
+
 def choose(connection: "DuckDBPyConnection", *, keeps: bool) -> list[Wide]:
     """The tables that there are to be, noted in `wide.columns` and `wide.products`; in temp.wide_parts stands where
     the answers of each checklist go. `keeps`: columns and tables that are there go before others."""
-    connection.execute(_TABLES)
     connection.execute(_SEEN.replace("KEEP", _KEEP if keeps else "true"))
     connection.execute(_PRODUCTS.replace("PREFER", "table_name is null," if keeps else ""))
     wanted = list(_wanted(connection))

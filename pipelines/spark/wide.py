@@ -94,6 +94,7 @@ def _choosing(tables: RunTables, published: str | None) -> "Iterator[DuckDBPyCon
 
     with duckdb.connect() as connection:
         connection.execute("create schema staging; create schema marts; create schema wide")
+        wide.make_tables(connection)
         for table in _WHOLE:
             _copy(connection, f"staging.{table}", tables.spark.table(f"staging.{table}").toArrow())
         for (schema, table), column in _COUNTED.items():
@@ -103,7 +104,9 @@ def _choosing(tables: RunTables, published: str | None) -> "Iterator[DuckDBPyCon
                 f"create view {schema}.{table} as select {column} from {schema}.counted, range(counted.times)"
             )
         for table in _KEPT if published else ():
-            _copy(connection, f"wide.{table}", tables.place.read_table("runs", str(published), "wide", table))
+            kept_rows = tables.place.read_table("runs", str(published), "wide", table)
+            connection.execute(f"insert into wide.{table} by name from kept_rows")
+            del kept_rows
         yield connection
 
 
