@@ -327,7 +327,8 @@ def _has_nothing_to_do(home: Home, options: argparse.Namespace) -> bool:
         and options.every is None
         and options.as_of is None
         and not options.full_refresh
-        and home.store is None  # its client has threads, which no process that is begun here would have
+        # Their clients have threads or sessions, which no process that is begun here would have.
+        and home.store is None
         and home.lake is None
         and run.is_current(home)
     )

@@ -101,7 +101,8 @@ def _run(home: Home, progress: Progress, as_of: date | None, *, full: bool) -> B
         _push(home)
         Erasure(home).note_swept()
     now = segments.look(home.raw)
-    is_all_taken = all(rawstore.is_among(path, taken) for path in now.closed.values())
+    # Into a file this run has loaded all that it saw; of a lake, another load may have had a day, and died.
+    is_all_taken = home.lake is None or all(rawstore.is_among(path, taken) for path in now.closed.values())
     if is_all_taken and now.closed.keys() == seen.closed.keys() and stamps(_edited(home)) == before:
         _ledger(home).write(now, built.holds_until)
     return built.run.brought
@@ -136,12 +137,9 @@ def load(
     """Load what waits into the working file; with `retry_rejects`, read the rejected deliveries again."""
     check_rebuild(home, accept_loss=accept_loss)
     with database.working(home) as connection:
-        again = Loaded()
-        if retry_rejects:
-            again = loading.reload_rejects(home, connection, _look(home), mappings.region_of(home.mappings))
-        _, loaded = _load(home, connection, progress)
+        _, loaded = _load(home, connection, progress, retry_rejects=retry_rejects)
     _push(home)
-    return again.plus(loaded)
+    return loaded
 
 
 def pull(home: Home) -> None:
@@ -163,12 +161,13 @@ def publish(home: Home) -> None:
     Raises UnfinishedError when there is nothing to publish, or not yet.
     """
     _check_load(home)
-    with lock.alone(home), database.working(home) as connection:
-        if not state.is_built(connection) or state.is_outdated(connection):
-            raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
-        if retention.finds(connection, retention.read(home)):
-            raise UnfinishedError("personal data has to be blanked first: run `kobra build`, which does it")
-    _publish(home)
+    with lock.alone(home):
+        with database.working(home) as connection:
+            if not state.is_built(connection) or state.is_outdated(connection):
+                raise UnfinishedError("the marts do not hold what is loaded: run `kobra build` first")
+            if retention.finds(connection, retention.read(home)):
+                raise UnfinishedError("personal data has to be blanked first: run `kobra build`, which does it")
+        _publish(home)
 
 
 def _publish(home: Home) -> None:
@@ -206,24 +205,29 @@ def _push(home: Home) -> None:
         Mirror(home, home.store).push(retention.removed_days(home))
 
 
-def _load(home: Home, connection: "DuckDBPyConnection", progress: Progress) -> tuple[Seen, Loaded]:
+def _load(
+    home: Home, connection: "DuckDBPyConnection", progress: Progress, *, retry_rejects: bool = False
+) -> tuple[Seen, Loaded]:
     """Load what waits; answers also with what was there. What others load into a lake meanwhile is left to them."""
     seen = None
     if Erasure(home).marks or loading.leftovers(home):
         with lock.alone(home):
             loading.clean_up(home, connection)
             seen = _keep_out(home, connection)
-            _push(home)
+            if home.lake:  # before others fetch what was erased
+                _push(home)
     with lock.loading(home, alone=not loading.is_loaded(connection)) as is_mine:
-        seen = seen or _look(home)
+        seen, again = seen or _look(home), Loaded()
+        region_of = mappings.region_of(home.mappings)
+        if retry_rejects:
+            again = loading.reload_rejects(home, connection, seen, region_of)
         waiting = _waiting(connection, seen)
         if home.lake:
             waiting = _not_of_others(connection, waiting, is_mine)
         first = list(islice(waiting, 1))
         if not first and loading.is_loaded(connection):
-            return seen, Loaded()
-        region_of = mappings.region_of(home.mappings)
-        return seen, loading.load(home, connection, chain(first, waiting), region_of, progress)
+            return seen, again
+        return seen, again.plus(loading.load(home, connection, chain(first, waiting), region_of, progress))
 
 
 def _keep_out(home: Home, connection: "DuckDBPyConnection") -> Seen:

@@ -66,7 +66,7 @@ def build(home: Home, *, full: bool) -> "Manifest":
         manifest = result_of(dbtRunner().invoke(["parse", *flags(target)]))
         answer = dbtRunner(manifest).invoke(["build", *flags(target), *_scope(full=full)])
     results = result_of(answer).results
-    if not answer.success and any(damage.is_told(each.message) for each in results):
+    if not answer.success and home.lake is None and any(damage.is_told(each.message) for each in results):
         raise DamagedError(home.working)
     if not answer.success:
         raise ChecksFailedError("\n".join(_faults(results, home, target)))
@@ -171,12 +171,19 @@ def _faults(results: Any, home: Home, target: Path) -> Iterator[str]:
         if each.status == "fail":
             query = "\n".join(line for line in each.node.compiled_code.splitlines() if line.strip())
             see = f"duckdb -readonly {quote(str(home.working))} {quote(query)}"
+            if home.lake:
+                see = _command("show", target, "--inline", query)
             model = getattr(each.node, "file_key_name", None)  # what a test in a file of its own does not have
             of_model = f" of {model.partition('.')[2]}" if model else ""
             yield (f"check {each.node.name}{of_model} failed for {each.failures} row(s). See them with:\n{see}")
         elif each.status == "error":
             yield (
                 f"{each.node.resource_type} {each.node.name} cannot be built. See why with:"
-                f" cd {quote(str(PROJECT))} &&"
-                f" {quote(str(_DBT))} build --profiles-dir {quote(str(target))} --select {each.node.name}"
+                f" {_command('build', target, '--select', each.node.name)}"
             )
+
+
+def _command(name: str, target: Path, *arguments: str) -> str:
+    """A command of dbt for a shell."""
+    told = " ".join(map(quote, [str(_DBT), name, "--profiles-dir", str(target), *arguments]))
+    return f"cd {quote(str(PROJECT))} && {told}"

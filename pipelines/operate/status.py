@@ -15,6 +15,7 @@ from pipelines.settings import Settings
 from pipelines.terminal import shown
 from pipelines.warehouse.damage import DamagedError, HeldError
 from pipelines.warehouse.home import Home
+from pipelines.warehouse.lake import LakeError
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def look(home: Home, settings: Settings | None = None) -> Status:
     now = datetime.now(UTC)
     closed, being_written = rawstore.closed(home.raw), rawstore.opened(home.raw)
     room = disk.look(home, settings)
-    figures = _receiver(settings.receiver_url) | _store(home, room, closed, being_written)
+    figures = _receiver(settings.receiver_url) | _store(home, room, closed, being_written) | {"published_at": None}
     try:
+        figures |= {"published_at": _instant(published_at(home))}
         with attached(home) as connection:
             known = verify.published(connection)
             taken = {each.key for each in known}
@@ -56,7 +58,7 @@ def look(home: Home, settings: Settings | None = None) -> Status:
             figures |= {"complete_until": until.isoformat(" ", "seconds"), "behind_s": _seconds(now - until)}
     except NothingPublishedError:
         waiting = [*closed.values(), *being_written]
-    except (DamagedError, HeldError) as why:
+    except (DamagedError, HeldError, LakeError) as why:
         waiting = being_written  # what is loaded, nobody can tell
         figures |= {"damaged": str(why)}
     landed = [path for path in waiting if not path.name.endswith(rawstore.OPEN) or rawstore.is_orphan(path)]
@@ -93,7 +95,6 @@ def _store(home: Home, room: Disk, closed: dict[str, Path], being_written: list[
         "segments_open": len(being_written),
         "raw_bytes": sum(stat.st_size for stat in _stats(closed.values())),
         "torn_files": len(list(home.raw.glob(f"*/*{rawstore.TORN}"))),
-        "published_at": _instant(published_at(home)),
         "free_bytes": room.free,
         "free_floor_bytes": room.floor,
         "publish_bytes": room.copy,

@@ -38,23 +38,23 @@ def config(home: Home) -> dict[str, Any]:
 @contextmanager
 def working(home: Home) -> Iterator["DuckDBPyConnection"]:
     """The working file, or the lake. Hold the lock. Raises DamagedError, OldFormError, LakeError."""
-    try:
-        with home.lake.working(config(home), home.extensions) if home.lake else _file(home) as connection:
-            connection.execute("set timezone = 'UTC'")
-            yield connection
-    except Exception as why:
-        if damage.is_told(why) and not isinstance(why, DamagedError):
-            raise DamagedError(home.working) from why
-        raise
+    with home.lake.working(config(home), home.extensions) if home.lake else _file(home) as connection:
+        connection.execute("set timezone = 'UTC'")
+        yield connection
 
 
 @contextmanager
 def _file(home: Home) -> Iterator["DuckDBPyConnection"]:
     import duckdb  # noqa: PLC0415 - a run with nothing to do never gets here
 
-    with duckdb.connect(str(home.working), config=config(home)) as connection:
-        _check_form(connection, home)
-        yield connection
+    try:
+        with duckdb.connect(str(home.working), config=config(home)) as connection:
+            _check_form(connection, home)
+            yield connection
+    except Exception as why:
+        if damage.is_told(why) and not isinstance(why, DamagedError):
+            raise DamagedError(home.working) from why
+        raise
 
 
 def exists(home: Home) -> bool:

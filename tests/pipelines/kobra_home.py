@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import pytest
 from fast_build import without_marts
 
 from pipelines import run
@@ -125,6 +126,15 @@ def environ_of(path: Path, more: dict[str, str]) -> dict[str, str]:
     """The variables of a process that works on the home at `path`."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     return environ | {"KOBRA_HOME": str(path)} | more
+
+
+@contextmanager
+def settings_of(settings: dict[str, str]) -> Iterator[None]:
+    """This process with these variables."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        yield
 
 
 def post_of(post: Post | bytes | dict[str, Any]) -> Post:

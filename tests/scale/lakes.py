@@ -9,9 +9,8 @@ from itertools import count
 from pathlib import Path
 
 import duckdb
-import pytest
 from built_home import BuiltHome
-from kobra_home import KOBRA, environ_of, kobra
+from kobra_home import KOBRA, environ_of, kobra, settings_of
 from postgres import Postgres
 
 from pipelines.warehouse import home
@@ -57,15 +56,8 @@ class LakeHome(BuiltHome):
             )  # fmt: skip
 
     def here(self, *arguments: str) -> int:
-        with self.environ():
+        with settings_of(self.settings):
             return super().here(*arguments)
-
-    @contextmanager
-    def environ(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.settings.items():
-                patch.setenv(name, value)
-            yield
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -80,18 +72,6 @@ class LakeHome(BuiltHome):
         """The state that is there now, whether it is whole or not, as `w`."""
         with self.lake._attached("w", read_only="true") as connection:
             yield connection
-
-    def as_file(self, path: Path) -> Path:
-        """What is published, as a database file with a table for every table and view."""
-        with self.reading() as connection:
-            connection.execute(f"attach '{path}' as copied")
-            for schema, table in connection.execute(
-                "select distinct schema_name, table_name from duckdb_columns()"
-                " where database_name = 'w' and schema_name in ('landed', 'kobra', 'marts', 'wide', 'inputs')"
-            ).fetchall():
-                connection.execute(f'create schema if not exists copied."{schema}"')
-                connection.execute(f'create table copied."{schema}"."{table}" as from w."{schema}"."{table}"')
-        return path
 
 
 def made(path: Path, server: Postgres, files: str, settings: dict[str, str] | None = None, days: int = 7) -> LakeHome:

@@ -1,47 +1,56 @@
 """Whether two engines hold the same tables: row for row, doubles within 1e-9 of each other."""
 
 from math import isclose
-from pathlib import Path
 from typing import Any
 
 import duckdb
-from built_home import differences
 
-_Row = tuple[Any, ...]
+from pipelines import quoting
 
-
-def apart(one: Path, other: Path) -> dict[str, Any]:
-    """By table what differs between two database files in schemas kobra, marts and wide; nothing when they agree."""
-    found = differences(one, other)
-    if "tables" in found:
-        return found
-    with duckdb.connect() as connection:
-        for name, path in (("one", one), ("other", other)):
-            connection.execute(f"attach '{path}' as {name} (read_only)")
-        connection.execute("set timezone = 'UTC'")
-        pairs = {table: (_only_in(connection, table, "one", "other"), _only_in(connection, table, "other", "one"))
-                 for table in found}  # fmt: skip
-    return {table: rows for table, rows in pairs.items() if not _are_near(*rows)}
+SCHEMAS = ("kobra", "marts", "wide")
+_NOT_COMPARED = {"loaded_at"}  # when a load ran
 
 
-def _only_in(connection: duckdb.DuckDBPyConnection, table: str, this: str, that: str) -> list[_Row]:
-    columns = ", ".join(
-        f'"{name}"'
-        for name, *_ in connection.execute(f"describe {this}.{table}").fetchall()
-        if not name.startswith("_dlt") and name != "loaded_at"
-    )
-    query = f"select {columns} from {this}.{table} except all select {columns} from {that}.{table}"
-    return sorted(connection.execute(query).fetchall(), key=_without_doubles)
+def apart(connection: duckdb.DuckDBPyConnection, one: str, other: str) -> dict[str, Any]:
+    """By table, in what two attached databases differ; nothing where they say the same."""
+    names = [_tables(connection, database) for database in (one, other)]
+    if names[0] != names[1]:
+        return {"tables": sorted(set(names[0]) ^ set(names[1]))}
+    found = {name: _difference(connection, f"{one}.{name}", f"{other}.{name}") for name in names[0]}
+    return {name: difference for name, difference in found.items() if difference}
 
 
-def _without_doubles(row: _Row) -> str:
-    return repr([None if isinstance(value, float) else value for value in row])
+def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[str]:
+    rows = connection.execute(
+        """
+        select distinct schema_name || '.' || table_name from duckdb_columns()
+        where database_name = ? and schema_name in (select unnest(?)) order by all
+        """,
+        [database, list(SCHEMAS)],
+    ).fetchall()
+    return [name for (name,) in rows]
 
 
-def _are_near(one: list[_Row], other: list[_Row]) -> bool:
-    return list(map(_without_doubles, one)) == list(map(_without_doubles, other)) and all(
-        isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-9)
-        for rows in zip(one, other, strict=True)
-        for mine, theirs in zip(*rows, strict=True)
-        if isinstance(mine, float)
-    )
+def _difference(connection: duckdb.DuckDBPyConnection, one: str, other: str) -> Any:
+    """In what two tables differ; nothing where they say the same."""
+    ours, theirs = _types(connection, one), _types(connection, other)
+    if ours != theirs:
+        return sorted(set(ours.items()) ^ set(theirs.items()))
+    columns = sorted(ours.keys() - _NOT_COMPARED, key=lambda name: (ours[name] == "DOUBLE", name))
+    listed = ", ".join(map(quoting.name, columns))
+    rows = [connection.execute(f"select {listed} from {table} order by all").fetchall() for table in (one, other)]
+    if len(rows[0]) != len(rows[1]):
+        return f"{len(rows[0])} rows and {len(rows[1])}"
+    return [pair for pair in zip(*rows, strict=True) if not all(map(_is_same, *pair))][:3]
+
+
+def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Columns by name. JSON is text in a file of Parquet."""
+    found = connection.execute(f"describe {table}").fetchall()
+    return {name: "VARCHAR" if kind == "JSON" else kind for name, kind, *_ in found}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(one == other)

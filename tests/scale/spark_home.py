@@ -1,7 +1,6 @@
 """A home that Spark loads, beside one that is loaded into a file: what lands in both, and in what they differ."""
 
 import json
-import math
 import os
 import shutil
 import signal
@@ -15,17 +14,15 @@ from random import Random
 from typing import Any
 
 import duckdb
-from kobra_home import KOBRA, NOON, Home, Post, encoded, kobra
+from kobra_home import KOBRA, NOON, Home, Post, encoded, environ_of, kobra
+from parity import apart
 
-from pipelines import quoting
 from pipelines.sample import visits
 from pipelines.sample.malformed import MESS, spoiled
 
 AS_OF = "2026-03-20"
-SCHEMAS = ("kobra", "marts", "wide")
 _BROKEN = Path(__file__).with_name("broken_spark.py")
 _TASK = "spark.kobra.taskBytes=200000"  # several tasks for what a test has
-_NOT_COMPARED = {"loaded_at"}  # when a load ran
 
 PAYMENTS = """payment_id,external_id,paid_date,amount,source,currency
 p1,110,2026-03-04,500,,MXN
@@ -62,11 +59,7 @@ class Both:
         """By table, in what the two homes differ; nothing where they say the same."""
         with published(self.spark.path) as tables:
             tables.execute(f"attach '{self.file.files.published}' as file (read_only); set timezone = 'UTC'")
-            names = [_tables(tables, database) for database in ("file", "memory")]
-            if names[0] != names[1]:
-                return {"tables": sorted(set(names[0]) ^ set(names[1]))}
-            found = {name: _difference(tables, name) for name in names[0]}
-        return {name: difference for name, difference in found.items() if difference}
+            return apart(tables, "file", "memory")
 
 
 def command(*arguments: str, broken: str = "") -> list[str | Path]:
@@ -85,10 +78,9 @@ def run(path: Path, *arguments: str, broken: str = "", **more: str) -> subproces
 @contextmanager
 def started(path: Path, *arguments: str, broken: str = "", **more: str) -> Iterator[subprocess.Popen[str]]:
     """The same while it runs; nothing of it is left."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("KOBRA_")}
     with subprocess.Popen(
         command(*arguments, broken=broken),
-        env=environ | {"KOBRA_HOME": str(path)} | more,
+        env=environ_of(path, more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -110,49 +102,6 @@ def published(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("set timezone = 'UTC'")
         connection.execute(done.stdout)
         yield connection
-
-
-# ---------------------------------------------------------------- comparing
-
-
-def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[str]:
-    rows = connection.execute(
-        """
-        select distinct schema_name || '.' || table_name from duckdb_columns()
-        where database_name = ? and schema_name in (select unnest(?)) order by all
-        """,
-        [database, list(SCHEMAS)],
-    ).fetchall()
-    return [name for (name,) in rows]
-
-
-def _difference(connection: duckdb.DuckDBPyConnection, table: str) -> Any:
-    """In what a table of Spark is not that of the file; None where they say the same."""
-    ours, theirs = (_types(connection, f"{database}.{table}") for database in ("file", "memory"))
-    if ours != theirs:
-        return sorted(set(ours.items()) ^ set(theirs.items()))
-    columns = sorted(ours.keys() - _NOT_COMPARED, key=lambda name: (ours[name] == "DOUBLE", name))
-    listed = ", ".join(map(quoting.name, columns))
-    one, other = (
-        connection.execute(f"select {listed} from {database}.{table} order by all").fetchall()
-        for database in ("file", "memory")
-    )
-    if len(one) != len(other):
-        return f"{len(one)} rows and {len(other)}"
-    apart = [pair for pair in zip(one, other, strict=True) if not all(map(_is_same, *pair))]
-    return apart[:3]
-
-
-def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """Columns by name. JSON is text in a file of Parquet."""
-    found = connection.execute(f"describe {table}").fetchall()
-    return {name: "VARCHAR" if kind == "JSON" else kind for name, kind, *_ in found}
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
-    return bool(one == other)
 
 
 # ---------------------------------------------------------------- what lands

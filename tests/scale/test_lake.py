@@ -12,7 +12,7 @@ from random import Random
 import duckdb
 import pytest
 from built_home import CANARIES, BuiltHome, telling, visit
-from kobra_home import Post, kobra, later
+from kobra_home import Post, kobra, later, settings_of
 from lakes import LakeHome, made
 from parity import apart
 from postgres import Postgres, programs, serving
@@ -20,12 +20,15 @@ from s3 import Bucket, Way
 from test_object_store import Site
 
 from notebooks import published
+from pipelines.publish import publish as publishing
 from pipelines.sample.visits import deliveries
 from pipelines.warehouse import database, lock
+from pipelines.warehouse.home import Home
 
 VISITS = 400
 KILLS = int(os.environ.get("KOBRA_KILLS", "4"))  # 60 for a long look
 DAYS = range(2, 12)
+TURN = (lock._TURN, lock._LOAD)
 RUN = ("run", "--as-of", "2026-03-15")
 
 
@@ -51,19 +54,21 @@ def visits() -> list[Post]:
     return [Post(sent.body, sent.at, "demo") for sent in deliveries(VISITS)]
 
 
-def in_a_file(home: BuiltHome, path: Path) -> Path:
-    """What is published where the same raw store is loaded into a file, all at once."""
-    shutil.copytree(home.raw, path / "raw")
-    file = BuiltHome(path)
+def assert_as_in_a_file(lake: LakeHome, tmp_path: Path) -> None:
+    """What is published is what a file has that loads the same raw store at once."""
+    shutil.copytree(lake.raw, tmp_path / "file" / "raw")
+    file = BuiltHome(tmp_path / "file")
     assert file.here(*RUN) == 0
-    return file.files.published
+    with lake.reading() as connection:
+        connection.execute(f"attach '{file.files.published}' as file (read_only)")
+        assert apart(connection, "w", "file") == {}
 
 
 def test_in_several_loads_all_tables_are_those_of_a_file(lake: LakeHome, visits: list[Post], tmp_path: Path) -> None:
     for posts in (visits[: VISITS // 2], visits[VISITS // 2 :]):
         lake.land(*posts)
         assert lake.here(*RUN) == 0
-    assert apart(lake.as_file(tmp_path / "lake.duckdb"), in_a_file(lake, tmp_path / "file")) == {}
+    assert_as_in_a_file(lake, tmp_path)
 
 
 # ---------------------------------------------------------------- readers
@@ -111,7 +116,7 @@ def test_anybody_attaches_what_is_published_by_the_statements_that_connect_print
 
 @pytest.mark.slow
 def test_the_dashboard_and_exports_follow_what_is_published(lake: LakeHome, tmp_path: Path) -> None:
-    with lake.environ():
+    with settings_of(lake.settings):
         place = published.SHARED.at(published.place())
     assert place.stamp() is None
     for number, visit_id in enumerate("AB", 1):
@@ -160,6 +165,38 @@ def test_what_machines_load_at_the_same_time_is_loaded_once(
 
 
 @pytest.mark.slow
+def test_while_a_lake_is_published_no_load_begins(lake: LakeHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clears away files that no snapshot has would take those of a load that is under way."""
+    could_begin = list[bool]()
+    publish = publishing.publish
+
+    def watched(files: Home) -> None:
+        with lake.lake.postgres() as session:
+            could_begin.extend(row[0] for row in session.execute("select pg_try_advisory_lock_shared(%s, %s)", TURN))
+        publish(files)
+
+    lake.land(visit("A"))
+    lake.ran("load")
+    lake.ran("build")
+    monkeypatch.setattr(publishing, "publish", watched)
+    assert lake.here("publish") == 0
+    assert could_begin == [False]
+
+
+@pytest.mark.slow
+def test_rejects_are_read_again_when_nobody_builds(lake: LakeHome) -> None:
+    lake.land(visit("A"), Post(b"{"))
+    lake.ran("load")
+    with lock.alone(lake.files):
+        load = lake.start("load", "--retry-rejects")
+        with pytest.raises(subprocess.TimeoutExpired):
+            load.wait(6)
+        with lake.newest() as connection:
+            assert connection.execute("select count(*) from w.landed.rejects").fetchall() == [(1,)]
+    assert load.wait() == 0
+
+
+@pytest.mark.slow
 def test_a_run_waits_for_loads_and_loads_wait_for_a_build(lake: LakeHome) -> None:
     lake.land(visit("A"))
     with lock.loading(lake.files, alone=False):
@@ -204,12 +241,8 @@ def test_whatever_is_killed_the_next_run_ends_as_if_nothing_had_happened(
         if run.wait() == 0:
             break
         assert lake.lake.published() == before
-    assert_as_in_a_file(lake, tmp_path)
-
-
-def assert_as_in_a_file(lake: LakeHome, tmp_path: Path) -> None:
     lake.ran(*RUN)
-    assert apart(lake.as_file(tmp_path / "lake.duckdb"), in_a_file(lake, tmp_path / "file")) == {}
+    assert_as_in_a_file(lake, tmp_path)
 
 
 @pytest.mark.slow
@@ -230,6 +263,7 @@ def test_where_postgresql_dies_in_mid_run_the_next_one_ends_as_if_nothing_had_ha
         assert done.returncode == 1
         assert "the lake" in done.stderr
         server.start()
+        lake.ran(*RUN)
         assert_as_in_a_file(lake, tmp_path)
 
 
@@ -246,6 +280,7 @@ def test_where_the_object_store_goes_away_in_mid_run_the_next_one_ends_as_if_not
     way.state = "cut"
     assert run.wait() == 1
     way.state = "open"
+    far_lake.ran(*RUN)
     assert_as_in_a_file(far_lake, tmp_path)
 
 
@@ -340,6 +375,15 @@ def test_settings_that_cannot_work_are_told_in_a_sentence(
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "geheim" not in done.stderr
+
+
+def test_status_says_that_the_lake_is_away_and_all_else(lake: LakeHome) -> None:
+    lake.settings["KOBRA_WAREHOUSE"] = "ducklake:postgres:host=127.0.0.1 port=1 dbname=lake password=geheim"
+    done = lake.kobra("status")
+    assert done.returncode == 1
+    assert "! the lake's PostgreSQL does not answer" in done.stdout
+    assert "raw store" in done.stdout
+    assert "geheim" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow

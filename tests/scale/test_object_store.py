@@ -2,14 +2,13 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kobra_home import Home, Post, encoded, kobra, later, small
+from kobra_home import Home, Post, encoded, kobra, later, settings_of, small
 from s3 import Bucket, Way
 
 from pipelines import run
@@ -53,12 +52,8 @@ class Loader:
         with self.environ():
             return run.is_current(self.home.files)
 
-    @contextmanager
-    def environ(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self._settings.items():
-                patch.setenv(name, value)
-            yield
+    def environ(self) -> AbstractContextManager[None]:
+        return settings_of(self._settings)
 
     def kobra(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return kobra(self.home.path, *arguments, **self._settings)
