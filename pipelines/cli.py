@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from receiver import rawstore
 if TYPE_CHECKING:
     from pipelines.load.load import Loaded
     from pipelines.privacy.forget import Persons
+    from pipelines.publish.published import Attach
     from pipelines.warehouse.state import Brought
 
 _SHOWN = 10  # of many
@@ -166,6 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, metavar="FOLDER", help="default KOBRA_HOME/exports")
     export.add_argument("--format", choices=["parquet", "csv", "xlsx"], default="parquet", help="default %(default)s")
     export.add_argument("--partition-by", action="append", default=[], metavar="COLUMN", help="a folder per value")
+    export.add_argument(
+        "--spark-tables", metavar="PLACE", help="those of `kobra spark run`, where they are; then say --to as well"
+    )
 
     command("connect", "print the SQL by which DuckDB attaches what is published, read-only", _connect)
 
@@ -413,17 +418,29 @@ def _connect(home: Home, _options: argparse.Namespace) -> int:
 def _export(home: Home, options: argparse.Namespace) -> int:
     from pipelines.publish.export import export  # noqa: PLC0415
 
-    done = export(
-        home,
-        options.tables,
-        options.to or home.exports,
-        options.format,
-        options.partition_by,
-    )
+    to = options.to or home.exports
+    done = export(_published(home, options, to), options.tables, to, options.format, options.partition_by)
     for each in done:
         cut = f", {each.cut} cells cut to Excel's 32,767 characters" if each.cut else ""
         print(f"{each.path}  {each.rows} rows{cut}")
     return OK
+
+
+def _published(home: Home, options: argparse.Namespace, to: Path) -> "Attach":
+    """What to export from."""
+    if options.spark_tables is None:
+        from pipelines.publish.published import attached  # noqa: PLC0415
+
+        return partial(attached, home)
+    from pipelines.spark.place import place  # noqa: PLC0415
+    from pipelines.spark.published import attached as attached_from_spark  # noqa: PLC0415
+
+    if to.resolve() == home.exports.resolve():
+        raise UsageError(
+            f"{home.exports} is for what `kobra run` published, and `kobra forget` writes it anew from that: name"
+            " another folder with --to"
+        )
+    return partial(attached_from_spark, place(options.spark_tables))
 
 
 def _import(home: Home, options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from pipelines.privacy.sweep import Erasure
 from pipelines.publish import export
 from pipelines.publish import publish as publishing
 from pipelines.publish.publish import UnfinishedError
+from pipelines.publish.published import attached
 from pipelines.stamps import stamps
 from pipelines.warehouse import database, lock, state
 from pipelines.warehouse.damage import DamagedError, HeldError
@@ -271,7 +273,7 @@ def _build(home: Home, connection: "DuckDBPyConnection", as_of: date | None, *, 
 def _export_again(home: Home) -> None:
     """Write anew what `kobra export` wrote to its usual folder before somebody was forgotten."""
     try:
-        export.export_again(home)
+        export.export_again(partial(attached, home), home.exports)
     except export.ExportBusyError as why:
         raise BusyError(str(why)) from why
 

@@ -19,6 +19,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ from pipelines.privacy.marks import ANY_SOURCE, Identifier, Marks, account, emai
 from pipelines.privacy.sweep import Erasure, Found, Swept
 from pipelines.privacy.texts import forms
 from pipelines.publish import export
+from pipelines.publish.export import Earlier
+from pipelines.publish.published import attached
 from pipelines.warehouse import database
 from pipelines.warehouse.home import Home
 from receiver import rawstore
@@ -140,7 +143,7 @@ def search(home: Home, persons: Persons) -> Search:
         segments=len(rawstore.closed(raw)) + len(rawstore.opened(raw)),
         asides=len(rawstore.set_aside_in(raw)),
         torn=len(list(raw.glob(f"*/*{rawstore.TORN}"))),
-        exports=[each.path.name for each in export.earlier(home)],
+        exports=[each.path.name for each in _exports(home)],
         unread=len(crash_guard.quarantined(home.warehouse)),
     )
     visits = sweep.Visits()
@@ -267,7 +270,11 @@ def erase(home: Home, persons: Persons, *, rejects: bool = False) -> Forgot:
         return Forgot(Swept(), 0, mentioned)
     with database.working(home) as connection:
         swept = erasure.erase(connection)
-    return Forgot(swept, len(export.earlier(home)), mentioned)
+    return Forgot(swept, len(_exports(home)), mentioned)
+
+
+def _exports(home: Home) -> list[Earlier]:
+    return export.earlier(partial(attached, home), home.exports)
 
 
 def _erase_mentions(paths: Iterable[Path], marks: Marks, persons: Persons) -> int:

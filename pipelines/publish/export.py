@@ -1,4 +1,4 @@
-"""Write tables of the published file for others to open: Parquet, CSV or XLSX, whole files only.
+"""Write published tables for others to open: Parquet, CSV or XLSX, whole files only.
 
 CSV is UTF-8 with a byte order mark, because Excel takes a file without one for Windows-1252 and spoils every accent;
 it separates with commas, as Excel in Mexico does. Local times are spelt 2026-02-16 08:00:00, instants
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
 from pipelines import quoting
 from pipelines.errors import UsageError
-from pipelines.publish.published import attached, must_exist, published_at
-from pipelines.warehouse.home import Home
+from pipelines.publish.published import Attach, NothingPublishedError
 from receiver import rawstore
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class _Table(NamedTuple):
 
 
 def export(
-    home: Home, tables: Sequence[str], to: Path, form: Form, partition_by: Sequence[str] = ()
+    attach: Attach, tables: Sequence[str], to: Path, form: Form, partition_by: Sequence[str] = ()
 ) -> list[Exported]:
     """Write `tables` (`schema.table`, or `table` of marts; none: all of marts) into the folder `to`.
 
@@ -97,12 +96,10 @@ def export(
     nothing else in the folder is touched. With `partition_by`, a table becomes a folder `table/column=value/…`.
     Raises NothingPublishedError, and ExportError before anything is replaced.
     """
-    must_exist(home)
     if form == "xlsx" and partition_by:
         raise ExportError("XLSX has one file per table: for partitions export CSV or Parquet")
-    rawstore.make_folder(to)
     to = to.resolve()
-    with _only_one(to) as aside, attached(home, aside) as connection:
+    with attach(to / _ASIDE) as connection, _only_one(to) as aside:
         chosen = _chosen(connection, tables)
         for table in chosen:
             _check_partitions(connection, table, partition_by)
@@ -125,15 +122,18 @@ class Earlier(NamedTuple):
     partition_by: tuple[str, ...]
 
 
-def earlier(home: Home) -> list[Earlier]:
-    """What earlier exports wrote to their usual folder, as the names of files and folders say."""
-    folder = home.exports
-    if not folder.is_dir() or published_at(home) is None:
+def earlier(attach: Attach, folder: Path) -> list[Earlier]:
+    """What earlier exports wrote to a folder, as the names of files and folders say."""
+    if not folder.is_dir():
         return []
-    with attached(home) as connection:
-        found = connection.execute(
-            "select distinct schema_name, table_name from duckdb_columns() where database_name = 'w' and not internal"
-        ).fetchall()
+    try:
+        with attach(None) as connection:
+            found = connection.execute(
+                "select distinct schema_name, table_name from duckdb_columns()"
+                " where database_name = 'w' and not internal"
+            ).fetchall()
+    except NothingPublishedError:
+        return []
     known = {f"{schema}.{name}" for schema, name in found}
     ours = tuple(f"{schema}." for schema in {schema for schema, _ in found} - {"marts"})
     named = (each for path in folder.iterdir() if (each := _by_name(path)))
@@ -151,17 +151,16 @@ def _by_name(path: Path) -> Earlier | None:
     return None
 
 
-def export_again(home: Home) -> None:
-    """Write anew, from what is published now, all that earlier exports wrote to their usual folder; what cannot be
-    written any more goes. Raises ExportBusyError."""
-    folder = home.exports
+def export_again(attach: Attach, folder: Path) -> None:
+    """Write anew, from what is published now, all that earlier exports wrote to a folder; what cannot be written any
+    more goes. Raises ExportBusyError."""
     if not folder.is_dir():
         return
     with _only_one(folder):  # clears away what an export left that was cut short
         pass
-    for path, label, form, partition_by in earlier(home):
+    for path, label, form, partition_by in earlier(attach, folder):
         try:
-            export(home, [label], folder, form, partition_by)
+            export(attach, [label], folder, form, partition_by)
         except ExportBusyError:
             raise
         except ExportError:  # its table is gone, or has other columns
@@ -175,6 +174,7 @@ def export_again(home: Home) -> None:
 @contextmanager
 def _only_one(to: Path) -> Iterator[Path]:
     """A place aside, on the same disk; the kernel lets go of the lock when this process dies."""
+    rawstore.make_folder(to)
     fd = os.open(to, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:

@@ -1,7 +1,7 @@
 """What is published, the file or a snapshot of the lake, to be read and nothing else."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +15,17 @@ from pipelines.warehouse.lake import Lake
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# Opens what is published as `w`, in a connection that opens no other file, except in a folder to write to.
+Attach = Callable[[Path | None], AbstractContextManager["DuckDBPyConnection"]]
+
 _WRITING_MEMORY_LIMIT = "1GB"
 
 
 class NothingPublishedError(UsageError):
     """Nothing is published yet."""
 
-    def __init__(self) -> None:
-        super().__init__("nothing is published yet: run `kobra run` first")
+    def __init__(self, command: str = "kobra run") -> None:
+        super().__init__(f"nothing is published yet: run `{command}` first")
 
 
 def published_at(home: Home) -> datetime | None:
@@ -68,15 +71,19 @@ def attached(
     """
     file = home.published_before if also_earlier and not home.published.exists() else home.published
     with _lake(home.lake) if home.lake else _attached_file(file) as connection:
-        connection.execute("set timezone = 'UTC'")
-        if writing_to is not None:
-            spill, folder = quoting.literal(f"{writing_to}/.spill"), quoting.literal(f"{writing_to}/")
-            connection.execute(f"set memory_limit = '{_WRITING_MEMORY_LIMIT}'; set temp_directory = {spill}")
-            connection.execute(
-                f"set allowed_directories = list_append(current_setting('allowed_directories'), {folder})"
-            )
-        connection.execute("set enable_external_access = false")
+        confine(connection, writing_to)
         yield connection
+
+
+def confine(connection: "DuckDBPyConnection", writing_to: Path | None) -> None:
+    """Shut the connection off from all files but those of databases that it has, of `allowed_directories`, and of a
+    folder to write to. Times are in UTC."""
+    connection.execute("set timezone = 'UTC'")
+    if writing_to is not None:
+        spill, folder = quoting.literal(f"{writing_to}/.spill"), quoting.literal(f"{writing_to}/")
+        connection.execute(f"set memory_limit = '{_WRITING_MEMORY_LIMIT}'; set temp_directory = {spill}")
+        connection.execute(f"set allowed_directories = list_append(current_setting('allowed_directories'), {folder})")
+    connection.execute("set enable_external_access = false")
 
 
 @contextmanager

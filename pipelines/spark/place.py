@@ -18,6 +18,7 @@ from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from duckdb import DuckDBPyConnection
     from pyarrow.fs import FileSystem
 
 _PUBLISHED = "published.json"
@@ -104,6 +105,15 @@ class Place:
         files.delete_dir_contents(path, missing_dir_ok=True)
         if parts[-1] in self.names(*parts[:-1]):
             files.delete_dir(path)
+
+    def let_read(self, connection: "DuckDBPyConnection") -> None:
+        """Have DuckDB reach these files as Arrow does."""
+        from fsspec.implementations.arrow import ArrowFSWrapper  # noqa: PLC0415
+
+        scheme, is_url, _ = self.url.partition("://")
+        if is_url:
+            files, _ = self._files()
+            connection.register_filesystem(type("Files", (ArrowFSWrapper,), {"protocol": scheme})(files))
 
     def _files(self, *parts: str) -> "tuple[FileSystem, str]":
         from pyarrow.fs import FileSystem  # noqa: PLC0415

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from openpyxl.utils.escape import unescape
 
 from pipelines.publish import export as exporting
 from pipelines.publish.export import Exported, ExportError, Form
-from pipelines.publish.published import NothingPublishedError
+from pipelines.publish.published import NothingPublishedError, attached
 from pipelines.warehouse.home import Home
 
 RISKY = [
@@ -54,7 +55,7 @@ def published(tmp_path: Path) -> Path:
 
 
 def export(published: Path, *how: Any) -> list[Exported]:
-    return exporting.export(Home(published.parent.parent), *how)
+    return exporting.export(partial(attached, Home(published.parent.parent)), *how)
 
 
 def texts(path: Path, values: Sequence[str]) -> None:

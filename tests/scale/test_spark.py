@@ -7,11 +7,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 import spark_cluster
 import spark_home
+from kobra_home import kobra
+from parity import apart
 from s3 import Bucket
 from spark_home import Both
 
@@ -49,6 +52,48 @@ def test_the_tables_are_those_of_the_file_row_for_row(both: Both) -> None:
         both.build_file()
         ran(both, *HERE)
     assert both.differences() == {}
+
+
+def test_exports_are_those_of_the_file_wherever_the_tables_are(both: Both, bucket: Bucket, tmp_path: Path) -> None:
+    both.land(spark_home.batches(count=100)[0])
+    both.build_file()
+    ran(both, *HERE)
+    tables = both.spark.path / "spark"
+    for path in tables.rglob("*"):
+        if path.is_file():
+            bucket.put(f"tables/{path.relative_to(tables)}", path.read_bytes())
+    exported(both, tmp_path / "of the file")
+    for number, at in enumerate((str(tables), f"{bucket.url.replace('s3:', 's3a:')}/tables")):
+        exported(both, tmp_path / f"{number}", "--spark-tables", at, **bucket.environ)
+        assert differences_of_exports(tmp_path / "of the file", tmp_path / f"{number}") == {}
+
+
+EXPORTED = ("marts.visits", "marts.promises", "marts.outcomes_daily", "kobra.answers", "wide.debt_collection")
+
+
+def exported(both: Both, to: Path, *arguments: str, **more: str) -> None:
+    home = both.spark if arguments else both.file
+    done = kobra(home.path, "export", *arguments, "--to", to, *EXPORTED, **more)
+    assert done.returncode == 0, done.stderr
+
+
+def differences_of_exports(*folders: Path) -> dict[str, Any]:
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        for name, folder in zip(("one", "other"), folders, strict=True):
+            connection.execute(f"attach ':memory:' as {name}")
+            for table in EXPORTED:
+                connection.execute(f"create schema if not exists {name}.{table.partition('.')[0]}")
+                file = folder / f"{table.removeprefix('marts.')}.parquet"
+                connection.execute(f"create table {name}.{table} as from read_parquet('{file}')")
+        return apart(connection, "one", "other")
+
+
+def test_an_export_of_spark_does_not_go_where_forget_writes_anew(both: Both) -> None:
+    done = both.spark.kobra("export", "--spark-tables", str(both.spark.path / "spark"))
+    assert (done.returncode, "name another folder with --to" in done.stderr) == (2, True)
+    done = both.spark.kobra("export", "--spark-tables", str(both.spark.path / "spark"), "--to", str(both.spark.path))
+    assert (done.returncode, "run `kobra spark run` first" in done.stderr) == (2, True)
 
 
 def test_a_text_that_is_read_by_another_rule_is_caught(both: Both) -> None:
