@@ -59,6 +59,11 @@ class Home:
         return self.warehouse / "kobra.duckdb"
 
     @property
+    def id_file(self) -> Path:
+        """By which a lake knows the home that builds it."""
+        return self.path / "home-id"
+
+    @property
     def extensions(self) -> Path:
         """Where DuckDB finds the extensions that a lake needs."""
         return self.warehouse / ".extensions"

@@ -220,6 +220,32 @@ def test_a_second_run_on_the_same_lake_says_so_and_changes_nothing(lake: LakeHom
     )  # fmt: skip
 
 
+@pytest.mark.slow
+def test_one_home_builds_a_lake_until_another_takes_over(lake: LakeHome, tmp_path: Path) -> None:
+    """Another one would publish by its own mappings, and persons of whom it does not know that they were erased."""
+    lake.land(visit("A"))
+    lake.ran(*RUN)
+    other = lake.beside(tmp_path / "other")
+    other.land(visit("B", 3))
+    before = lake.lake.published()
+    forget = ("forget", "--source", "lender_a", "--account", "1", "--yes")
+    for command in (RUN, ("build",), ("publish",), forget, ("retain", "--raw-days", "1")):
+        done = other.kobra(*command)
+        assert (done.returncode, f":{lake.path} builds this lake" in done.stderr) == (2, True), command
+    assert "1 deliveries from 1 segment(s)" in other.ran("load")
+    assert lake.lake.published() == before
+    other.ran(*RUN, "--take-over")
+    other.ran(*RUN)
+    with other.reading() as connection:
+        assert connection.execute("select visit_id from visits order by all").fetchall() == [("A",), ("B",)]
+    assert f":{other.path} builds this lake" in lake.kobra(*RUN).stderr
+
+
+def test_without_a_lake_there_is_nothing_to_take_over(tmp_path: Path) -> None:
+    done = kobra(tmp_path, "run", "--take-over")
+    assert (done.returncode, "KOBRA_WAREHOUSE names none" in done.stderr) == (2, True)
+
+
 # ---------------------------------------------------------------- what is cut short
 
 
