@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import receiver, runs, scale, table
+from benchmarks import receiver, runs, scale, spark, table
 from benchmarks.load import reach
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -45,6 +45,10 @@ def main() -> int:
             "## A lake",
             "",
             table.markdown(list(scale.rows(2, sizes))),
+            "",
+            "## Spark",
+            "",
+            table.markdown(list(spark.rows(2, sizes))),
             "",
         ]
     )

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,6 +31,15 @@ def in_a_process(*arguments: str) -> Run:
     wall = time.perf_counter() - began
     told, peak = json.loads(done.stdout.splitlines()[-1])
     return Run(told, wall, peak)
+
+
+def machine_cpu_s() -> float:
+    """The processor time that everything on this machine has used: of processes whose parents do not wait for them,
+    as those of Spark, nobody else keeps count."""
+    user, nice, system, _, _, interrupts, soft_interrupts = map(
+        int, Path("/proc/stat").read_text().split(maxsplit=8)[1:8]
+    )
+    return (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
 
 
 def report(told: object) -> None:

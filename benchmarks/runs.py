@@ -4,7 +4,6 @@ python -m benchmarks.runs [--large] [--against CHECKOUT]: print the table; exit 
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -72,10 +71,9 @@ def _compared(what: str, ratio: float, most: float) -> Row:
 
 def _contests(size: int, rounds: int, checkouts: Sequence[Path]) -> list[Contest]:
     """The checkouts take turns, so that what else the machine does meets all of them alike."""
-    raw = store.store(size)
     homes = [fresh(_ROOM / str(number)) for number, _ in enumerate(checkouts)]
     for home in homes:
-        shutil.copytree(raw, home / "raw", copy_function=os.link)
+        store.link(size, home)
     firsts = [_run(checkout, home) for checkout, home in zip(checkouts, homes, strict=True)]
     laters = []
     for number in range(rounds):

@@ -3,7 +3,6 @@
 python -m benchmarks.scale [--large]: print the table; exit 1 when a target was not reached. Needs PostgreSQL.
 """
 
-import os
 import shutil
 import sys
 import tempfile
@@ -86,7 +85,7 @@ def _contestants(running: ExitStack, size: int) -> Iterator[Contestant]:
 
 def _home(name: str, size: int) -> Path:
     home = fresh(_ROOM / name)
-    shutil.copytree(store.store(size), home / "raw", copy_function=os.link)
+    store.link(size, home)
     return home
 
 

@@ -1,5 +1,6 @@
 """Raw stores of invented visits to measure on; made once, kept under build/bench."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import date
@@ -48,3 +49,8 @@ def store(count: int) -> Path:
         land(home / "raw", 0, count)
         (home / "done").touch()
     return home / "raw"
+
+
+def link(count: int, home: Path) -> None:
+    """Have these deliveries in the raw store of a home as well."""
+    shutil.copytree(store(count), home / "raw", copy_function=os.link)

@@ -59,7 +59,7 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     with session(options.master, options.settings, where.of(".default")) as spark:
         functions.register(spark)
-        loads, loaded = _load(spark, home, where, options)
+        loads, loaded = load(spark, home, where, options)
         published = where.published() or {"run": None, "fingerprint": None, "marks": None}
         _remove_runs(where, but=published["run"])
         fingerprint = _fingerprint(home, known, day, options, loads)
@@ -81,8 +81,9 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
     return Ran(loaded, is_built=True)
 
 
-def _load(spark: "SparkSession", home: Home, where: Place, options: Options) -> tuple[set[str], Loaded]:
-    """Append what waits to schema landed, and have the session know it. Answers with all loads that completed."""
+def load(spark: "SparkSession", home: Home, where: Place, options: Options) -> tuple[set[str], Loaded]:
+    """Append what waits to schema landed, and have the session know it. Hold the lock. Answers with the ids of all
+    loads that completed, and what this one brought. Raises LostError, LandError."""
     if not home.store:
         segments.tidy(home)
     completed = land.completed(spark, where)
