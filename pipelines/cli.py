@@ -20,7 +20,6 @@ from pipelines.errors import FaultError, UsageError
 from pipelines.load import crash_guard
 from pipelines.settings import Settings
 from pipelines.terminal import speak_any_encoding
-from pipelines.warehouse import owner
 from pipelines.warehouse.home import Home
 from pipelines.warehouse.lake import Lake
 from pipelines.warehouse.lock import BusyError, lock
@@ -124,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
     run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
-    run.add_argument("--take-over", action="store_true", help="build a lake in the place of the home that did so far")
+    run.add_argument(
+        "--take-over", action="store_true", help="go on with a lake that another home built from other files"
+    )
     build = command("build", "build and test the marts in the working file", _build)
     load = command("load", "load what landed into the working file", _load)
     load.add_argument("--retry-rejects", action="store_true", help="read segments with rejects again, after a fix")
@@ -315,8 +316,11 @@ def _dashboard(home: Home, options: argparse.Namespace) -> int:
 
 
 def _run(home: Home, options: argparse.Namespace) -> int:
+    from pipelines import run  # noqa: PLC0415
+
     if options.take_over:
-        owner.take_over(home)
+        with lock(home):
+            run.take_over(home)
     if options.every is None:
         return _run_once(home, options)
     while True:

@@ -66,7 +66,12 @@ def marks_of(home: Home) -> Marks:
 
 def files(home: Home) -> list[Path]:
     """The files that say whether there is something to do."""
-    return [home.erasure / name for name in ("key", "marks", "unfinished", "rewrite", "swept", "retention.json")]
+    return [*lasting_files(home), *(home.erasure / name for name in ("unfinished", "rewrite", "swept"))]
+
+
+def lasting_files(home: Home) -> list[Path]:
+    """Those of them that say who was erased, and how long what is kept."""
+    return [home.erasure / name for name in ("key", "marks", "retention.json")]
 
 
 class Erasure:

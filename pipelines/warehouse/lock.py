@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
-from pipelines.warehouse import owner
 from pipelines.warehouse.home import Home
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ def lock(home: Home, told_to_wait: _ToldToWait | None = None, *, only_loads: boo
     """Keep every other run of this home out, and every other run on its lake, unless this one `only_loads`. The
     kernel and PostgreSQL let go when this process dies.
 
-    Where another run holds the lock, raises BusyError at once, or calls `told_to_wait` and waits for its turn. Raises
-    OwnerError where another home builds the lake.
+    Where another run holds the lock, raises BusyError at once, or calls `told_to_wait` and waits for its turn.
     """
     home.make_warehouse()
     fd = os.open(home.warehouse / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,7 +43,7 @@ def lock(home: Home, told_to_wait: _ToldToWait | None = None, *, only_loads: boo
             told_to_wait()
             fcntl.flock(fd, fcntl.LOCK_EX)
         if home.lake and not only_loads:
-            with _of_lake(home, home.lake, told_to_wait):
+            with _of_lake(home.lake, told_to_wait):
                 yield
         else:
             yield
@@ -60,14 +58,13 @@ _RUN, _LOAD = 1, 2
 
 
 @contextmanager
-def _of_lake(home: Home, lake: "Lake", told_to_wait: _ToldToWait | None) -> Iterator[None]:
+def _of_lake(lake: "Lake", told_to_wait: _ToldToWait | None) -> Iterator[None]:
     with lake.postgres() as connection:
         if not _is_taken(connection, _TURN, _RUN):
             if told_to_wait is None:
                 raise BusyError(f"on another machine, {_BUSY}")
             told_to_wait()
             connection.execute("select pg_advisory_lock(%s, %s)", [_TURN, _RUN])
-        owner.check(home, connection)
         yield
 
 
