@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", "load what landed, build the marts on it, publish: the cron line", _run)
     run.add_argument("--every", type=_period, metavar="PERIOD", help="again and again, such as 30s, 5m, 1h")
     run.add_argument(
-        "--take-over", action="store_true", help="go on with a lake that another home built from other files"
+        "--take-over", action="store_true", help="build a lake in the place of the home that erased persons"
     )
     build = command("build", "build and test the marts in the working file", _build)
     load = command("load", "load what landed into the working file", _load)

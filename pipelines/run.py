@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from functools import partial
-from hashlib import sha256
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +87,7 @@ def run(
 
 def _run(home: Home, progress: Progress, as_of: date | None, *, full: bool) -> Brought:
     before = stamps(_edited(home))
-    _check_owner(home)
+    _own(home)
     _warn_of_missing(home)
     with ExitStack() as turn:
         with database.working(home) as connection:
@@ -156,7 +155,7 @@ def pull(home: Home) -> None:
 def build(home: Home, as_of: date | None = None, *, full: bool = False) -> Run:
     """Build and test the marts in the working file. Raises UnfinishedError, and what `build.build` raises."""
     _check_load(home)
-    _check_owner(home)
+    _own(home)
     with lock.alone(home), database.working(home) as connection:
         return _build(home, connection, as_of, full=full).run
 
@@ -167,7 +166,7 @@ def publish(home: Home) -> None:
     Raises UnfinishedError when there is nothing to publish, or not yet.
     """
     _check_load(home)
-    _check_owner(home)
+    _own(home)
     with lock.alone(home):
         with database.working(home) as connection:
             if not state.is_built(connection) or state.is_outdated(connection):
@@ -181,7 +180,7 @@ def _publish(home: Home) -> None:
     """Publish what was built. Where somebody was erased or blanked, no byte of it stays in a file."""
     if not (erasure := Erasure(home)).wants_rewrite:
         publishing.publish(home)
-        _note_owner(home)
+        _own(home)
         return
     with database.working(home) as connection:
         erasure.clean(connection)
@@ -191,7 +190,7 @@ def _publish(home: Home) -> None:
     if erasure.is_unfinished:
         _export_again(home)
     erasure.end()
-    _note_owner(home)
+    _own(home)
 
 
 def _check_load(home: Home) -> None:
@@ -326,31 +325,26 @@ def _warn_of_missing(home: Home) -> None:
         log.warning("the raw store has less than was loaded: %s", each)
 
 
-# ---------------------------------------------------------------- a lake that several homes may build
+# ---------------------------------------------------------------- a lake from which persons were erased
 
 
 def take_over(home: Home) -> None:
-    """Have this home go on with a lake that another one built from other files. Hold the lock. Raises OwnerError."""
+    """Have this home build a lake in the place of the one that keeps the marks, and finish an erasure that the other
+    may have begun. Hold the lock. Raises OwnerError."""
     if home.lake is None:
         raise OwnerError("--take-over is for a lake, and KOBRA_WAREHOUSE names none")
-    _note_owner(home)
+    Erasure(home).begin()
+    owner.claim(home, home.lake, len(Erasure(home).marks))
 
 
-def _check_owner(home: Home) -> None:
-    if home.lake:
-        owner.check(home, home.lake, _made_of(home))
-
-
-def _note_owner(home: Home, *, is_erasing: bool = False) -> None:
-    """Note what this home builds from. While it `is_erasing`, no other one may go on."""
-    if home.lake:
-        owner.note(home, home.lake, None if is_erasing else _made_of(home))
-
-
-def _made_of(home: Home) -> str:
-    """A digest of all that this home adds to what was received, and of whom it leaves out."""
-    paths = [*_edited(home), *sweep.lasting_files(home)]
-    return sha256(repr([path.exists() and sha256(path.read_bytes()).digest() for path in paths]).encode()).hexdigest()
+def _own(home: Home, *, erases: bool = False) -> None:
+    """See that no other home keeps the marks of a lake; where there are any, or are to be, this home keeps them."""
+    if home.lake is None:
+        return
+    marks = len(Erasure(home).marks)
+    owner.check(home, home.lake, marks)
+    if erases or marks or retention.read(home).pii_days is not None:
+        owner.claim(home, home.lake, marks)
 
 
 # ---------------------------------------------------------------- personal data
@@ -364,15 +358,13 @@ def forget(home: Home, persons: Persons, progress: Progress = _silent, *, reject
     May be run again at any time, and does what is left to do. Raises UnfinishedErasureError when the marts cannot be
     built: then the raw store is done, and the next run that comes to its end does the rest.
     """
-    _check_owner(home)
-    _note_owner(home, is_erasing=True)
+    _own(home, erases=True)
     with lock.alone(home):
         pull(home)
         forgot = forgetting.erase(home, persons, rejects=rejects)
         _push(home)
     if not (database.exists(home) or rawstore.partitions(home.raw)):
         Erasure(home).end()
-        _note_owner(home)
         return forgot
     try:
         run(home, progress)
@@ -392,11 +384,9 @@ def retain(home: Home, told: Policy, progress: Progress = _silent) -> Retained:
     if database.exists(home):
         with database.working(home) as connection:
             retention.check_clock(connection)
-    _check_owner(home)
+    _own(home, erases=told.pii_days is not None)
     policy = retention.remember(home, told)
-    _note_owner(home, is_erasing=True)
     if not database.exists(home) and not rawstore.partitions(home.raw):
-        _note_owner(home)
         return Retained([], policy)
     Erasure(home).begin_rewrite()
     run(home, progress)

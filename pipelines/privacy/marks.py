@@ -123,9 +123,9 @@ class Marks:
         self._kinds = {mark.partition(" ")[0] for mark in self._marks}
         self._key = self._read_key() if self._marks else b""
 
-    def __bool__(self) -> bool:
-        """Whether anybody was erased."""
-        return bool(self._marks)
+    def __len__(self) -> int:
+        """How many marks there are; none where nobody was erased."""
+        return len(self._marks)
 
     def _read_key(self) -> bytes:
         try:

@@ -66,12 +66,7 @@ def marks_of(home: Home) -> Marks:
 
 def files(home: Home) -> list[Path]:
     """The files that say whether there is something to do."""
-    return [*lasting_files(home), *(home.erasure / name for name in ("unfinished", "rewrite", "swept"))]
-
-
-def lasting_files(home: Home) -> list[Path]:
-    """Those of them that say who was erased, and how long what is kept."""
-    return [home.erasure / name for name in ("key", "marks", "retention.json")]
+    return [home.erasure / name for name in ("key", "marks", "unfinished", "rewrite", "swept", "retention.json")]
 
 
 class Erasure:

@@ -60,7 +60,7 @@ class Home:
 
     @property
     def id_file(self) -> Path:
-        """By which a lake knows the home that built it last."""
+        """By which a lake knows the home that keeps the marks of erased persons."""
         return self.path / "home-id"
 
     @property

@@ -1,7 +1,7 @@
 """`kobra` with a fault of choice: what it must not do on a lake.
 
 claims      loads what another machine is loading
-owners      goes on with what another home built, whatever that knows
+owners      builds where another home has erased persons
 keeps       leaves older snapshots, and the files that they have, after an erasure
 """
 
