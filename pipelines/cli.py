@@ -440,15 +440,18 @@ def _published(home: Home, options: argparse.Namespace, to: Path) -> "Attach":
         from pipelines.publish.published import attached  # noqa: PLC0415
 
         return partial(attached, home)
+    from pipelines.spark import erasure  # noqa: PLC0415
     from pipelines.spark.place import place  # noqa: PLC0415
     from pipelines.spark.published import attached as attached_from_spark  # noqa: PLC0415
 
-    if to.resolve() == home.exports.resolve():
+    if to.resolve().is_relative_to(home.exports.resolve()):
         raise UsageError(
             f"{home.exports} is for what `kobra run` published, and `kobra forget` writes it anew from that: name"
             " another folder with --to"
         )
-    return partial(attached_from_spark, place(options.spark_tables))
+    where = place(options.spark_tables)
+    erasure.check_published(home, where)
+    return partial(attached_from_spark, where)
 
 
 def _import(home: Home, options: argparse.Namespace) -> int:

@@ -42,6 +42,13 @@ def check(home: Home) -> None:
         )
 
 
+def check_published(home: Home, where: Place) -> None:
+    """Raise ErasureError where people read tables of before somebody was erased here."""
+    published, known = where.published(), marks(home)
+    if published and known and published["marks"] != known:
+        raise ErasureError("persons were erased since these tables were made: run `kobra spark run` first")
+
+
 def sweep(home: Home, waiting: Iterable[Path]) -> None:
     """Erase from the raw store what came of erased persons since. Hold the lock."""
     erasure = Erasure(home)

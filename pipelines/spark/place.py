@@ -107,11 +107,15 @@ class Place:
             files.delete_dir(path)
 
     def let_read(self, connection: "DuckDBPyConnection") -> None:
-        """Have DuckDB reach these files as Arrow does."""
+        """Have DuckDB reach these files as Arrow does. Raises PlaceError where neither a folder nor S3 has them."""
         from fsspec.implementations.arrow import ArrowFSWrapper  # noqa: PLC0415
 
         scheme, is_url, _ = self.url.partition("://")
         if is_url:
+            if scheme not in ("s3", "s3a", "s3n"):
+                raise PlaceError(
+                    f"{self.url} cannot be read here: copy its tables to a folder or to S3, or use Spark"
+                )
             files, _ = self._files()
             connection.register_filesystem(type("Files", (ArrowFSWrapper,), {"protocol": scheme})(files))
 
@@ -130,4 +134,5 @@ class Place:
 
 def place(url: str) -> Place:
     """The place that a folder or a URL names."""
+    url = url.removeprefix("file://")
     return Place(url.rstrip("/") if "://" in url else os.path.abspath(url))  # noqa: PTH100 - Spark takes text

@@ -128,11 +128,16 @@ def test_a_person_who_is_forgotten_is_in_no_table_any_more(both: Both) -> None:
     both.build_file()
     ran(both, *HERE)
     assert theirs(both)
+    share = ("export", "visits", "--spark-tables", both.spark.path / "spark", "--to", both.spark.path / "share")
+    assert both.spark.kobra(*share).returncode == 0
     for home in (both.file, both.spark):
         done = home.kobra("forget", "--source", "lender_a", "--account", "110", "--yes")
         assert done.returncode == 0, done.stderr
+    refused = both.spark.kobra(*share)
+    assert (refused.returncode, "run `kobra spark run` first" in refused.stderr) == (2, True)
     both.build_file()
     ran(both, *HERE)
+    assert both.spark.kobra(*share).returncode == 0
     assert not theirs(both)
     assert both.differences() == {}
 
