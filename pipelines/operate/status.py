@@ -187,7 +187,7 @@ def _counts(connection: "DuckDBPyConnection", query: str) -> dict[str, int]:
 
 def _faults(figures: dict[str, Any], room: Disk) -> Iterator[str]:
     yield from _receiver_faults(figures)
-    if figures["segments_waiting"] and figures["published_at"] is None:
+    if figures["segments_waiting"] and figures["published_at"] is None and not figures.get("damaged"):
         yield "nothing is published yet: run `kobra run`"
     if (figures["waiting_since_s"] or 0) > _STALE_S:
         yield "segments have been waiting for over an hour: is `kobra run` scheduled, and does it succeed?"
@@ -251,7 +251,7 @@ def _screen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _deliveries_told(figures)
     yield "waiting", _waiting_told(figures)
     if figures["published_at"] is None:
-        yield "published", "nothing yet"
+        yield "published", "nothing can be told of it" if figures.get("damaged") else "nothing yet"
     elif "complete_until" not in figures:
         yield "published", f"at {_at(figures['published_at'])}, and cannot be read"
     else:

@@ -189,8 +189,7 @@ def test_rejects_are_read_again_when_nobody_builds(lake: LakeHome) -> None:
     lake.ran("load")
     with lock.alone(lake.files):
         load = lake.start("load", "--retry-rejects")
-        with pytest.raises(subprocess.TimeoutExpired):
-            load.wait(6)
+        wait_until_it_waits(lake, load)
         with lake.newest() as connection:
             assert connection.execute("select count(*) from w.landed.rejects").fetchall() == [(1,)]
     assert load.wait() == 0
@@ -201,14 +200,24 @@ def test_a_run_waits_for_loads_and_loads_wait_for_a_build(lake: LakeHome) -> Non
     lake.land(visit("A"))
     with lock.loading(lake.files, alone=False):
         run = lake.start(*RUN)
-        with pytest.raises(subprocess.TimeoutExpired):
-            run.wait(8)
+        wait_until_it_waits(lake, run)
     assert run.wait() == 0
     with lock.alone(lake.files):
         load = lake.start("load")
-        with pytest.raises(subprocess.TimeoutExpired):
-            load.wait(4)
+        wait_until_it_waits(lake, load)
     assert load.wait() == 0
+
+
+def wait_until_it_waits(lake: LakeHome, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process waits for its turn on the lake; it must not end first."""
+    waiting = """
+        select count(*) from pg_locks join pg_database on pg_database.oid = pg_locks.database
+        where locktype = 'advisory' and not granted and datname = current_database()
+    """
+    with lake.lake.postgres() as connection:
+        while connection.execute(waiting).fetchone() == (0,):
+            assert process.poll() is None, "it did not wait for its turn"
+            time.sleep(0.05)
 
 
 def test_a_second_run_on_the_same_lake_says_so_and_changes_nothing(lake: LakeHome, tmp_path: Path) -> None:
@@ -435,6 +444,7 @@ def test_status_says_that_the_lake_is_away_and_all_else(lake: LakeHome) -> None:
     done = lake.kobra("status")
     assert done.returncode == 1
     assert "! the lake's PostgreSQL does not answer" in done.stdout
+    assert "published   nothing can be told of it" in done.stdout
     assert "raw store" in done.stdout
     assert "geheim" not in done.stdout + done.stderr
 
