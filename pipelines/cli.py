@@ -59,10 +59,11 @@ def _execute(options: argparse.Namespace) -> int:
     try:
         options.settings = settings = Settings.from_environ(os.environ)
         code: int = options.command(_home(settings), options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read what we print has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
         return OK
     except Exception as why:  # noqa: BLE001 - the outermost edge
         return _failed(why)

@@ -222,9 +222,10 @@ def test_rejects_lists_each_with_its_reason_and_nothing_of_its_content(settled: 
     assert "SECRETO" not in text.stdout + lines.stdout
 
 
-def test_a_reader_who_looks_away_is_no_error(settled: Home) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_who_looks_away_is_no_error(settled: Home, unbuffered: str) -> None:
     command = f"{KOBRA} status | true"
-    environ = os.environ | {"KOBRA_HOME": str(settled.path)}
+    environ = os.environ | {"KOBRA_HOME": str(settled.path), "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environ, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 

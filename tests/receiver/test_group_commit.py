@@ -136,6 +136,8 @@ def test_a_disk_that_does_not_answer_is_not_ready(tmp_path: Path, monkeypatch: p
     async def scene(commits: GroupCommit, watched: Watched) -> None:
         watched.permitted.clear()
         answer = commits.store(delivery(), "stored")
+        while not watched.batches:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(1.1)
         assert await commits.why_not_ready() == "ETIMEDOUT"
         watched.permitted.set()
