@@ -17,6 +17,7 @@ from receiver.rawstore.ship import Shipper, waiting
 log = logging.getLogger(__name__)
 
 _EVERY_S, _SLOWEST_S = 1.0, 60.0
+_DOUBLINGS = 6  # after which it is as slow as it gets
 _EXPIRES_EVERY_S = 600.0
 _LAST_S = 20.0  # for what was closed when the receiver stopped
 
@@ -79,7 +80,7 @@ class Shipping(Collector):
         while not self._stopped.wait(pause):
             self._round(expires=rounds % int(_EXPIRES_EVERY_S / _EVERY_S) == 0)
             rounds += 1
-            pause = min(_EVERY_S * 2**self._in_a_row, _SLOWEST_S)
+            pause = min(_EVERY_S * 2 ** min(self._in_a_row, _DOUBLINGS), _SLOWEST_S)
         self._round(expires=False)
 
     def _round(self, *, expires: bool) -> None:

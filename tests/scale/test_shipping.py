@@ -12,8 +12,9 @@ from conftest import RunningReceiver
 from s3 import Bucket, Way
 
 from pipelines import settings as settings_of_pipelines
-from receiver import rawstore
+from receiver import rawstore, shipping
 from receiver import settings as receiver_settings
+from receiver.rawstore.objects import StoreError
 
 Start = Callable[..., RunningReceiver]
 SOON = {"KOBRA_SEGMENT_MAX_AGE_S": "0.2"}
@@ -176,3 +177,22 @@ def detail(receiver: RunningReceiver) -> dict[str, object]:
 def figure(receiver: RunningReceiver, name: str) -> float:
     lines = receiver.request("GET", "/metrics").body.decode().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def test_a_store_that_is_away_for_days_is_tried_again_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_url: str) -> None:
+        raise StoreError("away")
+
+    monkeypatch.setattr(shipping, "ObjectStore", away)
+    monkeypatch.setattr(shipping, "_EVERY_S", 1e-6)
+    monkeypatch.setattr(shipping, "_SLOWEST_S", 1e-6)
+    days = shipping.Shipping(tmp_path, "s3://bucket/raw", 7)
+
+    def failures() -> float:
+        return next(each.samples[0].value for each in days.collect() if each.name == "kobra_shipping_failures")
+
+    days.start()
+    until(lambda: failures() > 1100, "tried a thousand times")
+    days.stop()
