@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,13 +54,20 @@ class Mirror:
             return all(_is_had(stored, had) for stored in self._store.segments())
 
     def pull(self) -> None:
-        """Fetch what is new or was changed by others."""
+        """Fetch what is new or was changed by others. Where that fails, what was fetched stays."""
         had = self._read()
-        with _told(), ThreadPoolExecutor(_AT_ONCE) as beside:
+        with _told():
             missing = [stored for stored in self._store.segments() if not _is_had(stored, had)]
+            for start in range(0, len(missing), _NOTED_TOGETHER):
+                self._fetch_all(missing[start : start + _NOTED_TOGETHER], had)
+
+    def _fetch_all(self, missing: list[Stored], had: dict[str, _Had]) -> None:
+        """Fetch some objects, and note all that came."""
+        with ThreadPoolExecutor(_AT_ONCE) as beside:
             fetched = zip(missing, beside.map(self._fetch, missing), strict=True)
-            while some := list(islice(fetched, _NOTED_TOGETHER)):
-                had |= {stored.place: _Had(stored.tag, file) for stored, file in some if file}
+            try:
+                had.update((stored.place, _Had(stored.tag, file)) for stored, file in fetched if file)
+            finally:
                 self._write(had)
 
     def _fetch(self, stored: Stored) -> tuple[int, int, int] | None:

@@ -14,7 +14,7 @@ is_store_url = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*/?"
 
 _is_segment = re.compile(rf"{PARTITION}\d{{4}}-\d\d-\d\d/[^/]+{re.escape(COMPRESSED)}").fullmatch
 _status = re.compile(r"status code: (\d{3})").search
-_PATIENCE = timedelta(seconds=30)
+_PATIENCE = timedelta(minutes=2)  # for a whole request: a full segment over a slow line takes that long
 _RETRIES = 2
 
 

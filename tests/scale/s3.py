@@ -15,6 +15,7 @@ from obstore.store import S3Store
 
 KEYS = {"AWS_ACCESS_KEY_ID": "kobra", "AWS_SECRET_ACCESS_KEY": "kobra-secret", "AWS_REGION": "us-east-1"}
 _WEED = Path(sys.executable).with_name("weed")
+_SLOW = 100_000  # bytes a second
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -97,8 +98,8 @@ def _wait(bucket: Bucket, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 class Way:
-    """A way to a server. `state`: open · cut (nobody listens to what is said) · stalled (no answer comes) · busy
-    (every request is answered with 503)."""
+    """A way to a server. `state`: open · slow (100 kB a second) · cut (nobody listens to what is said) · stalled (no
+    answer comes) · busy (every request is answered with 503)."""
 
     def __init__(self, to: int) -> None:
         self.state = "open"
@@ -131,7 +132,9 @@ class Way:
             while chunk := source.recv(65536):
                 while self.state == "stalled":
                     time.sleep(0.05)
-                if self.state != "open":
+                if self.state == "slow":
+                    time.sleep(len(chunk) / _SLOW)
+                elif self.state != "open":
                     break
                 sink.sendall(chunk)
         for end in (source, sink):

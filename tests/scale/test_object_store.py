@@ -1,5 +1,6 @@
 """The commands work on an object store as on a folder."""
 
+import os
 import re
 import subprocess
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from kobra_home import Home, Post, encoded, kobra, later, settings_of, small
 from s3 import Bucket, Way
 
 from pipelines import run
-from pipelines.load.mirror import Mirror
+from pipelines.load.mirror import Mirror, UnreachableError
 from pipelines.warehouse.state import Brought
 from receiver import rawstore
 
@@ -215,6 +216,40 @@ def test_a_store_that_is_away_ends_a_run_with_a_sentence_and_changes_nothing(
     way.state = "open"
     loader.run()
     assert sorted(loader.home.visits()) == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_a_large_segment_goes_over_a_slow_line(bucket: Bucket, way: Way) -> None:
+    content = os.urandom(4_500_000)  # for three quarters of a minute
+    way.state = "slow"
+    with settings_of(bucket.through(way.port)):
+        store = rawstore.ObjectStore(bucket.url)
+        stored = store.create("received_date=2026-03-01/large.jsonl.zst", content)
+        assert stored
+        assert store.content(stored) == content
+
+
+def test_what_was_fetched_before_the_store_went_away_is_not_fetched_again(
+    bucket: Bucket, site: Site, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [site.ship(Post(encoded(small(str(day))), later(days=day)))[0] for day in range(20)]
+    fetch = rawstore.ObjectStore.content
+
+    def away_for_the_last(store: rawstore.ObjectStore, stored: rawstore.Stored) -> bytes | None:
+        if stored.place == places[-1]:
+            raise rawstore.StoreError("away")
+        fetched.append(stored.place)
+        return fetch(store, stored)
+
+    fetched = list[str]()
+    monkeypatch.setattr(rawstore.ObjectStore, "content", away_for_the_last)
+    with pytest.raises(UnreachableError):
+        loader.run()
+    assert sorted(fetched) == places[:-1]
+    fetched.clear()
+    with pytest.raises(UnreachableError):
+        loader.run()
+    assert fetched == []
 
 
 def test_an_object_that_is_lost_is_told(bucket: Bucket, site: Site, loader: Loader, tmp_path: Path) -> None:
