@@ -165,8 +165,14 @@ class Lake:
             raise LakeError(
                 "the lake's PostgreSQL does not answer as KOBRA_WAREHOUSE says: try psql with it"
             ) from None
-        with connection:
-            yield connection
+        try:
+            with connection:
+                yield connection
+        except psycopg.Error as why:
+            raise LakeError(
+                f"the lake's PostgreSQL refused a statement or ended the session ({type(why).__name__}): see its "
+                "log, and what the user in KOBRA_WAREHOUSE may do"
+            ) from None
 
     def is_begun(self) -> bool:
         """Whether anything was ever loaded, or a load begun."""

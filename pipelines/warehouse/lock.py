@@ -55,11 +55,27 @@ def lock(home: Home, told_to_wait: _ToldToWait | None = None, *, only_loads: boo
 
 _TURN, _DAY = 0x6B6F6272, 0x6B6F6264  # what the locks of others in the same database hardly begin with
 _RUN, _LOAD = 1, 2
+# PostgreSQL keeps a lock as long as its session: for as long as a run takes, whatever is idle, and no longer than two
+# minutes after a machine or a line died. Servers before 14 have no idle_session_timeout.
+_STAY = """
+select set_config(name, value, false)
+from pg_settings join (values
+    ('idle_session_timeout', '0'), ('statement_timeout', '0'), ('lock_timeout', '0'),
+    ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '6')
+) as wanted (name, value) using (name)
+"""
+
+
+@contextmanager
+def _session(lake: "Lake") -> Iterator["psycopg.Connection"]:
+    with lake.postgres() as connection:
+        connection.execute(_STAY)
+        yield connection
 
 
 @contextmanager
 def _of_lake(lake: "Lake", told_to_wait: _ToldToWait | None) -> Iterator[None]:
-    with lake.postgres() as connection:
+    with _session(lake) as connection:
         if not _is_taken(connection, _TURN, _RUN):
             if told_to_wait is None:
                 raise BusyError(f"on another machine, {_BUSY}")
@@ -75,7 +91,7 @@ def loading(home: Home, *, alone: bool) -> Iterator[Callable[[date], bool]]:
     if home.lake is None:
         yield lambda _: True
         return
-    with home.lake.postgres() as connection:
+    with _session(home.lake) as connection:
         connection.execute(f"select pg_advisory_lock{'' if alone else '_shared'}(%s, %s)", [_TURN, _LOAD])
         yield lambda day: _is_taken(connection, _DAY, day.toordinal())
 
@@ -86,7 +102,7 @@ def alone(home: Home) -> Iterator[None]:
     if home.lake is None:
         yield
         return
-    with home.lake.postgres() as connection:
+    with _session(home.lake) as connection:
         connection.execute("select pg_advisory_lock(%s, %s)", [_TURN, _LOAD])
         yield
 

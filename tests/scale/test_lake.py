@@ -24,6 +24,7 @@ from pipelines.publish import publish as publishing
 from pipelines.sample.visits import deliveries
 from pipelines.warehouse import database, lock
 from pipelines.warehouse.home import Home
+from pipelines.warehouse.lake import LakeError
 
 VISITS = 400
 KILLS = int(os.environ.get("KOBRA_KILLS", "4"))  # 60 for a long look
@@ -227,6 +228,21 @@ def test_a_second_run_on_the_same_lake_says_so_and_changes_nothing(lake: LakeHom
     assert (done.returncode, done.stderr) == (
         75, "kobra: on another machine, another run holds the lock; this one changed nothing\n"
     )  # fmt: skip
+
+
+def test_a_run_keeps_its_turn_where_postgres_ends_idle_sessions(lake: LakeHome, tmp_path: Path) -> None:
+    with lake.lake.postgres() as session:
+        session.execute(f"alter database {lake.lake.name} set idle_session_timeout = '500ms'".encode())
+    other = lake.beside(tmp_path / "other")
+    with lock.lock(lake.files):
+        time.sleep(1.5)
+        with pytest.raises(lock.BusyError), lock.lock(other.files):
+            pass
+
+
+def test_where_postgres_ends_a_session_the_error_says_so(lake: LakeHome) -> None:
+    with pytest.raises(LakeError, match="ended the session"), lake.lake.postgres() as session:
+        session.execute("select pg_terminate_backend(pg_backend_pid())")
 
 
 FORGET = ("forget", "--source", "lender_a", "--account", "1", "--yes")
