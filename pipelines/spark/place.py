@@ -8,9 +8,11 @@ published.json                                      which run people read: repla
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -70,12 +72,18 @@ class Place:
         files, path = self._files(*parts)
         folder, _, name = path.rpartition("/")
         files.create_dir(folder)
-        # Spark reads no file whose name begins with a dot.
-        aside = f"{folder}/.{name}.{uuid4().hex}" if isinstance(files, LocalFileSystem) else path
-        with files.open_output_stream(aside) as stream:  # of an object nothing is there before it is closed
-            yield stream
-        if aside != path:
+        if isinstance(files, LocalFileSystem):
+            aside = f"{folder}/.{name}.{uuid4().hex}"  # Spark reads no file whose name begins with a dot
+            with files.open_output_stream(aside) as stream:
+                yield stream
             files.move(aside, path)
+            return
+        # An object is there once its stream is closed, even where an error closes it.
+        with TemporaryFile() as whole:
+            yield whole
+            whole.seek(0)
+            with files.open_output_stream(path) as stream:
+                shutil.copyfileobj(whole, stream)
 
     def write_table(self, table: "pa.Table", *parts: str) -> None:
         """Write a small table as one file."""

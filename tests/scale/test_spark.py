@@ -13,7 +13,7 @@ import duckdb
 import pytest
 import spark_cluster
 import spark_home
-from kobra_home import kobra
+from kobra_home import kobra, settings_of
 from parity import apart
 from s3 import Bucket
 from spark_home import Both
@@ -109,6 +109,22 @@ def test_where_nothing_is_new_nothing_is_built(both: Both) -> None:
     before = place(str(both.spark.path / "spark")).published()
     assert "nothing to build" in ran(both, *HERE)
     assert place(str(both.spark.path / "spark")).published() == before
+
+
+def test_of_a_file_that_an_error_cuts_short_nothing_is_there(bucket: Bucket, tmp_path: Path) -> None:
+    with settings_of(bucket.environ):
+        for where in map(place, (str(tmp_path), bucket.url.replace("s3:", "s3a:"))):
+            with pytest.raises(InterruptedError), where.written("landed", "visits", "part-0.parquet") as stream:
+                cut_short(stream)
+            assert [name for name in where.names("landed", "visits") if not name.startswith(".")] == []
+            with where.written("landed", "visits", "part-0.parquet") as stream:
+                stream.write(b"whole")
+            assert "part-0.parquet" in where.names("landed", "visits")
+
+
+def cut_short(stream: Any) -> None:
+    stream.write(bytes(20_000_000))
+    raise InterruptedError
 
 
 def test_executors_read_segments_from_an_object_store(both: Both, bucket: Bucket) -> None:
