@@ -49,12 +49,18 @@ def check_published(home: Home, where: Place) -> None:
         raise ErasureError("persons were erased since these tables were made: run `kobra spark run` first")
 
 
-def sweep(home: Home, waiting: Iterable[Path]) -> None:
+def sweep(home: Home, where: Place, waiting: Iterable[Path]) -> None:
     """Erase from the raw store what came of erased persons since. Hold the lock."""
     erasure = Erasure(home)
-    if erasure.marks:
-        with _file(home) as connection:
-            erasure.keep_out(connection, waiting)
+    if not erasure.marks:
+        return
+    with _file(home) as connection:
+        erasure.keep_out(connection, waiting)
+        if is_outdated(home, where):  # other versions of their visits, which the warehouse does not know
+            erasure.begin()
+            erasure.erase(connection)
+            if not database.exists(home):
+                erasure.end()
 
 
 def _file(home: Home) -> "AbstractContextManager[DuckDBPyConnection]":

@@ -25,6 +25,7 @@ _OF_ONE = {
 }
 _OF_TWO = {
     "read_date": ("read_date(a, b)", "date"),
+    "has_json_key": ("list_contains(json_keys(a), b)", "boolean"),
     "utc_offset_s": ("date_diff('second', b, timezone(a, timezone('UTC', b)))", "bigint"),
 }
 

@@ -7,7 +7,7 @@ the driver has noted that they completed.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,8 +65,14 @@ _FAILED = (
 )
 
 
+_DAMAGED = (
+    "what was loaded before cannot be read: `kobra spark run --reload --accept-loss` makes all of it anew from the"
+    " raw store"
+)
+
+
 class LandError(FaultError):
-    """What waits could not be loaded."""
+    """What waits could not be loaded, or what was loaded not be read."""
 
 
 class Task(NamedTuple):
@@ -160,11 +166,23 @@ def clean_up(place: Place, completed: Collection[str]) -> None:
 
 
 def completed(spark: "SparkSession", place: Place) -> set[str]:
-    """The loads that completed."""
+    """The loads that completed. Raises LandError."""
     if not place.names("landed", LOADS):
         return set()
-    found = spark.read.parquet(place.of("landed", LOADS)).where("status = 0").select("load_id").toArrow()
+    with _telling_damage():
+        found = spark.read.parquet(place.of("landed", LOADS)).where("status = 0").select("load_id").toArrow()
     return set(found["load_id"].to_pylist())
+
+
+@contextmanager
+def _telling_damage() -> Iterator[None]:
+    from py4j.protocol import Py4JJavaError  # noqa: PLC0415
+    from pyspark.errors import PySparkException  # noqa: PLC0415
+
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as why:
+        raise LandError(_DAMAGED) from why
 
 
 def declare(spark: "SparkSession", place: Place, loads: Collection[str]) -> None:
@@ -204,8 +222,9 @@ def _alter(spark: "SparkSession", verb: str, loads: Collection[str]) -> None:
 
 
 def taken(spark: "SparkSession") -> set[rawstore.Key]:
-    """The segments of loads that completed."""
-    found = spark.sql("select distinct segment, received_date from landed.segments").toArrow()
+    """The segments of loads that completed. Raises LandError."""
+    with _telling_damage():
+        found = spark.sql("select distinct segment, received_date from landed.segments").toArrow()
     return {rawstore.key_of(row["segment"], row["received_date"]) for row in found.to_pylist()}
 
 

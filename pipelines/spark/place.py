@@ -54,14 +54,20 @@ class Place:
             stream.write(json.dumps(note, indent=2).encode())
 
     def read(self, *parts: str) -> dict[str, Any] | None:
-        """What a note says; None where there is none."""
+        """What a note says; None where there is none. Raises PlaceError."""
         from pyarrow.fs import FileType  # noqa: PLC0415
 
         files, path = self._files(*parts)
         if files.get_file_info(path).type == FileType.NotFound:
             return None
         with files.open_input_stream(path) as stream:
-            note: dict[str, Any] = json.loads(stream.readall())
+            content = stream.readall()
+        try:
+            note: dict[str, Any] = json.loads(content)
+        except ValueError as why:
+            raise PlaceError(
+                f"{self.of(*parts)} is damaged: delete it, and `kobra spark run` writes it again"
+            ) from why
         return note
 
     @contextmanager
@@ -76,7 +82,9 @@ class Place:
             aside = f"{folder}/.{name}.{uuid4().hex}"  # Spark reads no file whose name begins with a dot
             with files.open_output_stream(aside) as stream:
                 yield stream
+            _sync(aside)
             files.move(aside, path)
+            _sync(folder)
             return
         # An object is there once its stream is closed, even where an error closes it.
         with TemporaryFile() as whole:
@@ -100,12 +108,12 @@ class Place:
         return pq.read_table(path, filesystem=files)
 
     def names(self, *parts: str) -> list[str]:
-        """What stands in a folder, in order; nothing where there is none."""
+        """What stands in a folder, in order, but what is still being written; nothing where there is none."""
         from pyarrow.fs import FileSelector  # noqa: PLC0415
 
         files, path = self._files(*parts)
         found = files.get_file_info(FileSelector(path, allow_not_found=True))
-        return sorted(each.base_name for each in found)
+        return sorted(each.base_name for each in found if not each.base_name.startswith("."))
 
     def remove(self, *parts: str) -> None:
         """Remove a folder and all in it, where it is there."""
@@ -138,6 +146,15 @@ class Place:
         except (OSError, ValueError) as why:
             raise PlaceError(f"{self.url} is no place for tables: name a folder, or a URL as in s3a://…") from why
         return files, path
+
+
+def _sync(path: str) -> None:
+    """Have a file, or the names in a folder, outlive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def place(url: str) -> Place:

@@ -30,34 +30,36 @@ class Waiting(NamedTuple):
     size: int
 
 
-def in_folder(raw: Path, taken: Container[Key]) -> list[Waiting]:
-    """The closed segments of a folder that are not among those taken, in the order of their days and creation."""
+def in_folder(raw: Path) -> list[Waiting]:
+    """The closed segments of a folder, in the order of their days and creation."""
     return [
         Waiting(segment, path.relative_to(raw).as_posix(), None, _unpacked(path.name, path.stat().st_size))
         for segment, path in segments.look(raw).closed.items()
-        if not rawstore.is_among(path, taken)
     ]
 
 
-def in_store(url: str, taken: Container[Key]) -> list[Waiting]:
+def in_store(url: str) -> list[Waiting]:
     """The same of an object store. Raises StoreError."""
-    store = rawstore.ObjectStore(url)
-    stored = {Path(each.place): each for each in store.segments()}
+    stored = {Path(each.place): each for each in rawstore.ObjectStore(url).segments()}
     return [
         Waiting(segment, stored[path].place, stored[path].tag, _unpacked(path.name, stored[path].size))
         for segment, path in rawstore.labelled(stored).items()
-        if not _is_among(store, stored[path], taken)
     ]
 
 
-def _is_among(store: rawstore.ObjectStore, stored: Stored, taken: Container[Key]) -> bool:
-    path = Path(stored.place)
-    if rawstore.key(path) in taken:
-        return True
-    if not rawstore.is_compacted(path):
-        return False
-    with TemporaryDirectory() as folder:  # of what it was put together, it says itself
-        return rawstore.is_among(_fetched(store, stored, Path(folder)), taken)
+def not_taken(raw: str, listed: Iterable[Waiting], taken: Container[Key]) -> list[Waiting]:
+    """Those that are not among the segments taken, nor put together of such. `raw`: the folder or the URL. Raises
+    ChangedError, StoreError."""
+    return [each for each in listed if not _is_among(raw, each, taken)]
+
+
+def _is_among(raw: str, listed: Waiting, taken: Container[Key]) -> bool:
+    path = Path(listed.place)
+    if rawstore.key(path) in taken or not rawstore.is_compacted(path):
+        return rawstore.key(path) in taken
+    return any(
+        rawstore.is_among(file, taken) for _, file in files(raw, [listed])
+    )  # it says of what it was put together
 
 
 def _unpacked(name: str, size: int) -> int:

@@ -6,22 +6,19 @@ what was left, and goes on with the loads that completed.
 """
 
 import json
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.build import build, dbt, inputs, mappings
-from pipelines.build.mappings import Mappings
 from pipelines.load import crash_guard, segments
 from pipelines.load.load import Loaded
 from pipelines.spark import erasure, functions, land, models, raw, small_tables, wide
 from pipelines.spark.place import Place
-from pipelines.spark.raw import Waiting
 from pipelines.spark.session import session
 from pipelines.spark.tables import RunTables
 from pipelines.warehouse.home import Home
-from receiver import rawstore
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,17 +59,19 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
         loads, loaded = load(spark, home, where, options)
         published = where.published() or {"run": None, "fingerprint": None, "marks": None}
         _remove_runs(where, but=published["run"])
-        fingerprint = _fingerprint(home, known, day, options, loads)
+        rules = sha256(f"{known.fingerprint} {dbt.fingerprint()}".encode()).hexdigest()
+        fingerprint = _fingerprint(home, rules, day, options, loads)
         if published["fingerprint"] == fingerprint:
             return Ran(loaded, is_built=False)
         tables = RunTables(spark, where, name)
         small_tables.write(tables, home, known, day)
         models.build(tables, home.warehouse.absolute() / "dbt-spark", options.file_format)
         marks = erasure.marks(home)
-        wide.build(tables, published["run"], forgets=marks != published["marks"])
+        keeps = rules == published.get("rules")
+        wide.build(tables, published["run"], keeps=keeps, forgets=marks != published["marks"])
         made = {schema: tables.names(schema) for schema in PUBLIC}
     where.publish({
-        "run": name, "as_of": day.isoformat(), "fingerprint": fingerprint,
+        "run": name, "as_of": day.isoformat(), "fingerprint": fingerprint, "rules": rules,
         "file_format": options.file_format, "marks": marks, "tables": made,
     })  # fmt: skip
     where.remove("runs", name, "staging")
@@ -86,15 +85,18 @@ def load(spark: "SparkSession", home: Home, where: Place, options: Options) -> t
     loads that completed, and what this one brought. Raises LostError, LandError."""
     if not home.store:
         segments.tidy(home)
+    if options.reload and options.accept_loss:  # whatever is damaged there
+        land.begin_anew(where)
     completed = land.completed(spark, where)
     land.clean_up(where, completed)
     land.declare(spark, where, completed)
     taken = land.taken(spark)
-    waiting = _waiting(home, taken)
+    listed = raw.in_store(home.store) if home.store else raw.in_folder(home.raw)
+    waiting = raw.not_taken(_raw(home), listed, taken)
     if not home.store:
-        erasure.sweep(home, (home.raw / each.place for each in waiting))
+        erasure.sweep(home, where, (home.raw / each.place for each in waiting))
     if completed and (options.reload or erasure.is_outdated(home, where)):
-        waiting = _waiting(home, ())
+        waiting = listed  # and nothing that came since, which was not swept
         if not options.accept_loss:
             raw.check_all_there(_raw(home), waiting, taken)
         land.forget(spark, completed)
@@ -121,14 +123,10 @@ def _raw(home: Home) -> str:
     return home.store or str(home.raw.absolute())
 
 
-def _waiting(home: Home, taken: Container[rawstore.Key]) -> list[Waiting]:
-    return raw.in_store(home.store, taken) if home.store else raw.in_folder(home.raw, taken)
-
-
-def _fingerprint(home: Home, known: Mappings, day: date, options: Options, loads: Collection[str]) -> str:
+def _fingerprint(home: Home, rules: str, day: date, options: Options, loads: Collection[str]) -> str:
     """A digest of all that the tables are made of: with another one they say something else."""
     made_of = [
-        known.fingerprint, dbt.fingerprint(), inputs.fingerprint(home.inputs), day.isoformat(),
+        rules, inputs.fingerprint(home.inputs), day.isoformat(),
         options.file_format, sorted(loads),
     ]  # fmt: skip
     return sha256(json.dumps(made_of).encode()).hexdigest()

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import UsageError
@@ -26,14 +28,16 @@ _NEEDED = {
 _DEFAULTS = {
     "spark.app.name": "kobra-visits",
     "spark.ui.enabled": "false",
-    "spark.log.level": "OFF",  # what a task says that fails may quote what was sent
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "2g",
-    # Files of visits take a tenth of the memory that their rows take: else Spark holds for small what is not.
-    "spark.sql.sources.fileCompressionFactor": "10",
 }
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}  # nobody else is to connect
+_QUIET = "OFF"  # what a task says that fails may quote what was sent
 _PARTITIONS_PER_CORE = 2
+# Files of visits take a tenth of the memory that their rows take: else Spark holds for small what is not.
+_TIMES_SMALLER = 10
+_DEFAULTS_FILE = "spark-defaults.conf"
+_property = re.compile(r"^[ \t]*(spark\.[^\s=:]+)[\s=:]+(\S*)", re.MULTILINE)
 
 
 class MissingSparkError(UsageError):
@@ -54,12 +58,8 @@ def session(master: str | None, settings: Mapping[str, str], scratch: str) -> "I
         raise MissingSparkError("pyspark is not installed: pip install kobra-visits[spark]") from None
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # where executors run on this machine
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # it quotes what it met
-    conf = SparkConf()
-    conf.setAll([*settings.items(), *([("spark.master", master)] if master else [])])
-    is_local = (conf.get("spark.master") or "local").startswith("local")
-    for name, value in (_DEFAULTS | (_LOCAL if is_local else {})).items():
-        conf.setIfMissing(name, value)
-    conf.setAll([*_NEEDED.items(), ("spark.sql.warehouse.dir", scratch)])
+    told = dict(settings) | ({"spark.master": master} if master else {})
+    conf = SparkConf().setAll([*(_defaults(told) | told | _NEEDED | {"spark.sql.warehouse.dir": scratch}).items()])
     try:
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
     except PySparkRuntimeError as why:
@@ -69,10 +69,40 @@ def session(master: str | None, settings: Mapping[str, str], scratch: str) -> "I
             "Spark does not start: it needs Java 17 or 21 (JAVA_HOME, or java on the path)"
         ) from why
     try:
-        if conf.get("spark.sql.shuffle.partitions") is None:
-            spark.conf.set(
-                "spark.sql.shuffle.partitions", _PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism
-            )
+        _settle(spark)
         yield spark
     finally:
         spark.stop()
+
+
+def _defaults(told: Mapping[str, str]) -> dict[str, str]:
+    """What nobody told. None where spark-submit has begun: it decides all of that, and has read what is told."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        return {}
+    in_file = _in_file()
+    is_local = (told.get("spark.master") or in_file.get("spark.master", "local")).startswith("local")
+    defaults = _DEFAULTS | {"spark.log.level": _QUIET} | (_LOCAL if is_local else {})
+    return {name: value for name, value in defaults.items() if name not in in_file}
+
+
+def _in_file() -> dict[str, str]:
+    """What spark-defaults.conf tells, where Spark looks for it."""
+    home = os.environ.get("SPARK_HOME")
+    folder = os.environ.get("SPARK_CONF_DIR") or (home and f"{home}/conf")
+    file = Path(folder or "", _DEFAULTS_FILE)
+    if not folder or not file.exists():
+        return {}
+    return dict(_property.findall(file.read_text()))
+
+
+def _settle(spark: "SparkSession") -> None:
+    """Decide what depends on the cluster, and what was told nowhere."""
+    told = spark.sparkContext.getConf()
+    if not told.contains("spark.log.level"):
+        spark.sparkContext.setLogLevel(_QUIET)
+    for name, value in {
+        "spark.sql.sources.fileCompressionFactor": _TIMES_SMALLER,
+        "spark.sql.shuffle.partitions": _PARTITIONS_PER_CORE * spark.sparkContext.defaultParallelism,
+    }.items():
+        if not told.contains(name):
+            spark.conf.set(name, value)

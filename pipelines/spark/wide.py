@@ -71,12 +71,13 @@ group by source, visit_id, place, type, product_id
 """
 
 
-def build(tables: RunTables, published: str | None, *, forgets: bool) -> None:
-    """Make schema `wide` of a run, with the names that columns had in the run that was `published` before. `forgets`:
-    but those of questions that nobody is asked any more."""
+def build(tables: RunTables, published: str | None, *, keeps: bool, forgets: bool) -> None:
+    """Make schema `wide` of a run, with the names that columns had in the run that was `published` before. `keeps`:
+    where there are too many, what is there goes before others. `forgets`: but questions that nobody is asked any
+    more."""
     tables.make_schema("wide")
     with _choosing(tables, published) as connection:
-        wanted = wide.choose(connection, keeps=False)
+        wanted = wide.choose(connection, keeps=keeps)
         if forgets:
             connection.execute("delete from wide.columns where not is_present")
         tables.bring("staging", "wide_parts", connection.table("temp.wide_parts").to_arrow_table())

@@ -15,7 +15,7 @@
         when value_number is not null then 'number'
         when value_date is not null then 'date'
         when value_time is not null then 'time'
-        when trim(value) <> '' then 'text'
+        when {{ without_blanks('value') }} <> '' then 'text'
     end
 {%- endmacro %}
 

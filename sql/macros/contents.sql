@@ -75,7 +75,7 @@ inner join {{ contents }} as contents
 
 {# Whether a JSON object has a key. #}
 {% macro has_key(json, key) -%} {{ adapter.dispatch('has_key')(json, key) }} {%- endmacro %}
-{% macro default__has_key(json, key) -%} array_contains(json_object_keys({{ json }}), '{{ key }}') {%- endmacro %}
+{% macro default__has_key(json, key) -%} has_json_key({{ json }}, '{{ key }}') {%- endmacro %}
 {% macro duckdb__has_key(json, key) -%} json_exists({{ json }}, '$.{{ key }}') {%- endmacro %}
 
 {# Several values as one that is compared in their order, and has them as fields. #}

@@ -29,6 +29,11 @@
 {% macro default__has_letters(text) -%} {{ text }} rlike r'[^ \t\n\f\r\pZ]' {%- endmacro %}
 {% macro duckdb__has_letters(text) -%} regexp_matches({{ text }}, '[^\s\pZ]') {%- endmacro %}
 
+{# Text without Unicode's blanks at both ends: Spark's trim() knows one of them alone. #}
+{% macro without_blanks(text) -%} {{ adapter.dispatch('without_blanks')(text) }} {%- endmacro %}
+{% macro default__without_blanks(text) -%} regexp_replace({{ text }}, r'^\p{Zs}+|\p{Zs}+\z', '') {%- endmacro %}
+{% macro duckdb__without_blanks(text) -%} trim({{ text }}) {%- endmacro %}
+
 {# Text in lower case, letter by letter: Spark's own lower() makes two of some. #}
 {% macro lower_case(text) -%} {{ adapter.dispatch('lower_case')(text) }} {%- endmacro %}
 {% macro default__lower_case(text) -%} lower_case({{ text }}) {%- endmacro %}

@@ -45,7 +45,7 @@ class Hasty(Place):
     @contextmanager
     def written(self, *parts: str) -> Iterator[Any]:
         *folder, name = parts
-        files, path = self._files(*folder, f"{uuid4().hex}-{name}" if "landed" in folder else name)
+        files, path = self._files(*folder, f"part-{uuid4().hex}.parquet" if "landed" in folder else name)
         files.create_dir(path.rpartition("/")[0])
         with files.open_output_stream(path) as stream:
             yield stream

@@ -120,6 +120,7 @@ _VALUES = [
     "9/3/2026",
     "7:30 pm",
     "\u3000x",
+    "\u00a0",
 ]
 _CHANGES: list[dict[str, Any]] = [
     {}, {}, {"finished": False}, {"cancelled": True}, {"agentID": None}, {"agentID": " ", "agent": "\u00a0EVA "},
@@ -127,7 +128,8 @@ _CHANGES: list[dict[str, Any]] = [
     {"timeZone": "America/Tijuana\u00a0"}, {"timeZone": "Europe/\u0130stanbul"},
     {"timeZone": "AMERICA/mexico_city\x0b"},
     {"tagName": "!!!"}, {"tagName": None}, {"tagName": " \u2003 "}, {"externalID": None}, {"externalID": "120"},
-    {"startDate": "quizá", "unknown": 1}, {"endDate": "0000-00-00 00:00:00"}, {"productID": 2}, {"productID": None},
+    {"startDate": "quizá", "unknown": 1}, {"startDate": "quizá", "unknown": 10**1200},
+    {"endDate": "0000-00-00 00:00:00"}, {"productID": 2}, {"productID": None},
     {"startDate": "2026-03-08 02:30:00", "timeZone": "America/Tijuana"},
     {"startdate": "2026-03-05 10:00:00", "startDate": None},
 ]  # fmt: skip

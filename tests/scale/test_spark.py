@@ -1,9 +1,11 @@
 """On Spark the tables are those of the file, row for row; what is killed half-way is never seen and loses nothing."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import duckdb
 import pytest
 import spark_cluster
 import spark_home
-from kobra_home import kobra, settings_of
+from kobra_home import Post, encoded, kobra, settings_of, small
 from parity import apart
 from s3 import Bucket
 from spark_home import Both
@@ -156,6 +158,19 @@ def test_a_person_who_is_forgotten_is_in_no_table_any_more(both: Both) -> None:
     assert both.spark.kobra(*share).returncode == 0
     assert not theirs(both)
     assert both.differences() == {}
+    both.land([Post(visit("late", externalID=None)), Post(visit("other", externalID="777"))])
+    ran(both, *HERE)
+    both.land([Post(visit("late", externalID="110"))])  # only now it is known whose the first version is
+    both.build_file()
+    ran(both, *HERE)
+    assert both.differences() == {}
+    with spark_home.published(both.spark.path) as tables:
+        found = tables.execute("select visit_id from kobra.visits where visit_id in ('late', 'other')").fetchall()
+    assert found == [("other",)]
+
+
+def visit(visit_id: str, **changes: Any) -> bytes:
+    return encoded(small(visit_id) | changes)
 
 
 def test_what_the_raw_store_has_no_more_stays_unless_its_loss_is_accepted(both: Both) -> None:
@@ -178,6 +193,52 @@ def theirs(both: Both) -> list[str]:
     is_theirs = "source = 'lender_a' and account_id = '110'"
     query = f"select distinct filename from read_parquet(?, filename = true) where {is_theirs}"
     return [name for path in paths for (name,) in duckdb.execute(query, [str(path)]).fetchall()]
+
+
+def test_what_is_damaged_is_made_anew(both: Both) -> None:
+    both.land(spark_home.batches(count=20)[0])
+    both.build_file()
+    (both.spark.path / "spark" / "landed" / "_dlt_loads").mkdir(parents=True)
+    (both.spark.path / "spark" / "landed" / "_dlt_loads" / ".1.parquet.cut-short").touch()
+    ran(both, *HERE)
+    for damaged in both.spark.path.glob("spark/landed/segments/*/part-0.parquet"):
+        damaged.write_bytes(bytes(damaged.stat().st_size))
+    refused = spark_home.run(both.spark.path, *HERE)
+    assert (refused.returncode, "--reload --accept-loss" in refused.stderr) == (1, True)
+    ran(both, *HERE, "--reload", "--accept-loss")
+    assert both.differences() == {}
+
+
+SESSION = """
+import json
+from pipelines.spark.session import session
+with session(None, {}, "scratch") as spark:
+    told = dict(spark.sparkContext.getConf().getAll())
+    print(json.dumps(told | {"partitions": spark.conf.get("spark.sql.shuffle.partitions")}))
+"""
+TOLD = {"spark.app.name": "mine", "spark.driver.memory": "900m", "spark.sql.shuffle.partitions": "37"}
+
+
+@pytest.mark.parametrize("way", ["spark-submit", "spark-defaults.conf"])
+def test_what_an_operator_tells_spark_is_heeded(tmp_path: Path, way: str) -> None:
+    import pyspark  # noqa: PLC0415 - who has none skips
+
+    (tmp_path / "session.py").write_text(SESSION)
+    if way == "spark-submit":
+        options = [part for name, value in TOLD.items() for part in ("--conf", f"{name}={value}")]
+        command = [Path(pyspark.__file__).parent / "bin" / "spark-submit", "--master", "local[1]", *options]
+    else:
+        (tmp_path / way).write_text("".join(f"{name} {value}\n" for name, value in TOLD.items()))
+        command = [Path(sys.executable)]
+    environ = os.environ | {"SPARK_CONF_DIR": str(tmp_path), "PYSPARK_PYTHON": sys.executable}
+    done = subprocess.run(
+        [*command, tmp_path / "session.py"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told.items() >= TOLD.items()
+    assert told["partitions"] == "37"
+    assert told["spark.sql.session.timeZone"] == "UTC"
+    assert ("spark.driver.host", "127.0.0.1") not in told.items() or way != "spark-submit"
 
 
 # ---------------------------------------------------------------- the driver is killed
