@@ -210,7 +210,7 @@ def _look(home: Home) -> Seen:
 def _push(home: Home) -> None:
     """Bring what was erased, put together or removed here to the object store, where there is one."""
     if home.store:
-        Mirror(home, home.store).push(retention.removed_days(home))
+        Mirror(home, home.store).push(retention.removed_days(home), sweep.digest(home))
 
 
 def _load(

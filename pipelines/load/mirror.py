@@ -2,6 +2,7 @@
 loaded, and what is erased, put together or removed here is then changed there.
 
     KOBRA_HOME/raw/.objects.json    which objects this home has had, their tags, and its files as they were then
+    erased                          beside the objects: a digest of the marks of whom this home has erased from them
 
 One home loads from a store. An object that somebody else has changed is never overwritten: it is fetched again.
 """
@@ -22,12 +23,20 @@ from receiver.rawstore import Stored
 
 log = logging.getLogger(__name__)
 
-_NOTE = ".objects.json"
+_NOTE, _ERASED = ".objects.json", "erased"
 _AT_ONCE, _NOTED_TOGETHER = 8, 1_000  # objects that are fetched beside each other, and before that is noted
 
 
 class UnreachableError(FaultError):
     """The object store cannot be used now."""
+
+
+def erased_from(url: str) -> str | None:
+    """A digest of the marks of whom was erased from an object store; None where nobody was. Raises
+    UnreachableError."""
+    with telling_unreachable():
+        noted = rawstore.ObjectStore(url).note(_ERASED)
+    return noted.decode() if noted else None
 
 
 class _Had(NamedTuple):
@@ -44,19 +53,19 @@ class Mirror:
     def __init__(self, home: Home, url: str) -> None:
         self._raw = home.raw
         self._note = home.raw / _NOTE
-        with _told():
+        with telling_unreachable():
             self._store = rawstore.ObjectStore(url)
 
     def is_current(self) -> bool:
         """Whether this home has all that is in the store. Needs no lock."""
         had = self._read()
-        with _told():
+        with telling_unreachable():
             return all(_is_had(stored, had) for stored in self._store.segments())
 
     def pull(self) -> None:
         """Fetch what is new or was changed by others. Where that fails, what was fetched stays."""
         had = self._read()
-        with _told():
+        with telling_unreachable():
             missing = [stored for stored in self._store.segments() if not _is_had(stored, had)]
             for start in range(0, len(missing), _NOTED_TOGETHER):
                 self._fetch_all(missing[start : start + _NOTED_TOGETHER], had)
@@ -80,17 +89,20 @@ class Mirror:
         rawstore.put(path, content)
         return _file(path)
 
-    def push(self, removed: Collection[date] = ()) -> None:
-        """Put there what is new here, or was changed; remove what was put together, and days that were `removed`."""
+    def push(self, removed: Collection[date] = (), erased: str | None = None) -> None:
+        """Put there what is new here, or was changed; remove what was put together, and days that were `removed`.
+        Then note a digest of the marks of whom was `erased`."""
         had = self._read()
         before = dict(had)
-        with _told():
+        with telling_unreachable():
             for path in rawstore.closed(self._raw).values():
                 if rawstore.received_date(path) not in removed:
                     self._push(path, had)
             for place in [each for each in had if _day(each) in removed]:
                 self._store.remove(place)
                 del had[place]
+            if erased and self._store.note(_ERASED) != erased.encode():
+                self._store.put_note(_ERASED, erased.encode())
         if had != before:
             self._write(had)
 
@@ -116,7 +128,7 @@ class Mirror:
     def missing(self) -> list[str]:
         """Objects that this home has had and that are not in the store any more."""
         had = self._read()
-        with _told():
+        with telling_unreachable():
             return sorted(had.keys() - {stored.place for stored in self._store.segments()})
 
     def _read(self) -> dict[str, _Had]:
@@ -144,7 +156,8 @@ def _day(place: str) -> date:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def telling_unreachable() -> Iterator[None]:
+    """Raise UnreachableError for a StoreError."""
     try:
         yield
     except rawstore.StoreError as why:

@@ -15,6 +15,7 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,6 +68,14 @@ def marks_of(home: Home) -> Marks:
 def files(home: Home) -> list[Path]:
     """The files that say whether there is something to do."""
     return [home.erasure / name for name in ("key", "marks", "unfinished", "rewrite", "swept", "retention.json")]
+
+
+def digest(home: Home) -> str | None:
+    """A digest of the marks of erased persons; None where there are none."""
+    try:
+        return sha256((home.erasure / "marks").read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 class Erasure:

@@ -6,12 +6,13 @@ person was erased is loaded anew.
 
 import json
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import UsageError
+from pipelines.load.mirror import erased_from
 from pipelines.privacy import retention
+from pipelines.privacy import sweep as sweep_of_raw
 from pipelines.privacy.sweep import Erasure
 from pipelines.spark.place import Place
 from pipelines.warehouse import database
@@ -56,7 +57,7 @@ def sweep(home: Home, where: Place, waiting: Iterable[Path]) -> None:
         return
     with _file(home) as connection:
         erasure.keep_out(connection, waiting)
-        if is_outdated(home, where):  # other versions of their visits, which the warehouse does not know
+        if noted(where) != marks(home):  # other versions of their visits, which the warehouse does not know
             erasure.begin()
             erasure.erase(connection)
             if not database.exists(home):
@@ -70,21 +71,19 @@ def _file(home: Home) -> "AbstractContextManager[DuckDBPyConnection]":
     return database.working(home) if database.exists(home) else duckdb.connect()
 
 
-def is_outdated(home: Home, where: Place) -> bool:
-    """Whether persons were erased since schema landed was loaded."""
-    return marks(home) != (where.read("landed", _NOTE) or {}).get("marks")
+def noted(where: Place) -> str | None:
+    """A digest of the marks of whom schema landed does not hold; None where nobody was erased."""
+    return (where.read("landed", _NOTE) or {}).get("marks")
 
 
-def note(home: Home, where: Place) -> None:
-    """Note that schema landed holds nobody who is erased now."""
-    if known := marks(home):
+def note(where: Place, known: str | None) -> None:
+    """Note that schema landed holds nobody of these marks."""
+    if known:
         with where.written("landed", _NOTE) as stream:
             stream.write(json.dumps({"marks": known}).encode())
 
 
 def marks(home: Home) -> str | None:
-    """A digest of the marks of erased persons; None where there are none."""
-    try:
-        return sha256((home.erasure / "marks").read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
+    """A digest of the marks of erased persons; None where there are none. Of an object store, the home that erases
+    from it notes them. Raises UnreachableError."""
+    return erased_from(home.store) if home.store else sweep_of_raw.digest(home)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipelines.errors import FaultError, UsageError
 from pipelines.load import segments
+from pipelines.load.mirror import telling_unreachable
 from receiver import rawstore
 from receiver.rawstore import Key, Stored
 
@@ -39,8 +40,9 @@ def in_folder(raw: Path) -> list[Waiting]:
 
 
 def in_store(url: str) -> list[Waiting]:
-    """The same of an object store. Raises StoreError."""
-    stored = {Path(each.place): each for each in rawstore.ObjectStore(url).segments()}
+    """The same of an object store. Raises UnreachableError."""
+    with telling_unreachable():
+        stored = {Path(each.place): each for each in rawstore.ObjectStore(url).segments()}
     return [
         Waiting(segment, stored[path].place, stored[path].tag, _unpacked(path.name, stored[path].size))
         for segment, path in rawstore.labelled(stored).items()
@@ -49,8 +51,9 @@ def in_store(url: str) -> list[Waiting]:
 
 def not_taken(raw: str, listed: Iterable[Waiting], taken: Container[Key]) -> list[Waiting]:
     """Those that are not among the segments taken, nor put together of such. `raw`: the folder or the URL. Raises
-    ChangedError, StoreError."""
-    return [each for each in listed if not _is_among(raw, each, taken)]
+    ChangedError, UnreachableError."""
+    with telling_unreachable():
+        return [each for each in listed if not _is_among(raw, each, taken)]
 
 
 def _is_among(raw: str, listed: Waiting, taken: Container[Key]) -> bool:

@@ -66,7 +66,7 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
         tables = RunTables(spark, where, name)
         small_tables.write(tables, home, known, day)
         models.build(tables, home.warehouse.absolute() / "dbt-spark", options.file_format)
-        marks = erasure.marks(home)
+        marks = erasure.noted(where)
         keeps = rules == published.get("rules")
         wide.build(tables, published["run"], keeps=keeps, forgets=marks != published["marks"])
         made = {schema: tables.names(schema) for schema in PUBLIC}
@@ -91,11 +91,13 @@ def load(spark: "SparkSession", home: Home, where: Place, options: Options) -> t
     land.clean_up(where, completed)
     land.declare(spark, where, completed)
     taken = land.taken(spark)
+    marks = erasure.marks(home)  # before the listing: the next run learns of whom another home erases meanwhile
     listed = raw.in_store(home.store) if home.store else raw.in_folder(home.raw)
     waiting = raw.not_taken(_raw(home), listed, taken)
     if not home.store:
         erasure.sweep(home, where, (home.raw / each.place for each in waiting))
-    if completed and (options.reload or erasure.is_outdated(home, where)):
+        marks = erasure.marks(home)
+    if completed and (options.reload or erasure.noted(where) != marks):
         waiting = listed  # and nothing that came since, which was not swept
         if not options.accept_loss:
             raw.check_all_there(_raw(home), waiting, taken)
@@ -113,7 +115,7 @@ def load(spark: "SparkSession", home: Home, where: Place, options: Options) -> t
     )
     due = land.tasks(waiting, land.task_bytes(spark, waiting), max(completed, default="0"))
     loaded = land.land(spark, landing, due)
-    erasure.note(home, where)
+    erasure.note(where, marks)
     new = {task.load_id for task in due}
     land.know(spark, new)
     return completed | new, loaded

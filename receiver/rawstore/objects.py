@@ -86,6 +86,19 @@ class ObjectStore:
             except (self._client.exceptions.PreconditionError, FileNotFoundError):
                 return None
 
+    def note(self, name: str) -> bytes | None:
+        """What is noted beside the segments under a name; None when nothing is."""
+        with self._told():
+            try:
+                return bytes(self._client.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
+    def put_note(self, name: str, content: bytes) -> None:
+        """Note something, in the place of what was noted under that name."""
+        with self._told():
+            self._client.put(self._store, name, content, use_multipart=False)
+
     def remove(self, place: str) -> None:
         """Remove an object, if it is there."""
         with self._told():

@@ -169,6 +169,22 @@ def test_a_person_who_is_forgotten_is_in_no_table_any_more(both: Both) -> None:
     assert found == [("other",)]
 
 
+def test_spark_learns_of_whom_another_home_erases_from_the_object_store(both: Both, bucket: Bucket) -> None:
+    both.land([Post(visit("theirs", externalID="110")), Post(visit("other", externalID="777"))])
+    for path in both.spark.segments():
+        bucket.put(rawstore.place_of(path), rawstore.packed(path))
+    shutil.rmtree(both.spark.raw)
+    shutil.rmtree(both.file.raw)
+    ran(both, *HERE, **bucket.settings)
+    done = kobra(both.file.path, "forget", "--source", "lender_a", "--account", "110", "--yes", **bucket.settings)
+    assert done.returncode == 0, done.stderr
+    ran(both, *HERE, **bucket.settings)
+    with spark_home.published(both.spark.path) as tables:
+        assert tables.execute("select visit_id from kobra.visits").fetchall() == [("other",)]
+    assert "0 deliveries from 0 segment(s)" in ran(both, *HERE, **bucket.settings)
+    assert not theirs(both)
+
+
 def visit(visit_id: str, **changes: Any) -> bytes:
     return encoded(small(visit_id) | changes)
 
