@@ -44,7 +44,9 @@ class Bucket:
         return self.environ | {"KOBRA_RAW": self.url}
 
     def places(self) -> list[str]:
-        return sorted(found["path"] for page in obstore.list(self.store) for found in page)
+        """Where segments stand."""
+        found = [each["path"] for page in obstore.list(self.store) for each in page]
+        return sorted(path for path in found if path.startswith("received_date="))
 
     def content(self, place: str) -> bytes:
         return bytes(obstore.get(self.store, place).bytes())
