@@ -2,7 +2,7 @@
 loaded, and what is erased, put together or removed here is then changed there.
 
     KOBRA_HOME/raw/.objects.json    which objects this home has had, their tags, and its files as they were then
-    erased                          beside the objects: a digest of the marks of whom this home has erased from them
+    erased                          beside the objects: a text that changes whenever this home has erased from them
 
 One home loads from a store. An object that somebody else has changed is never overwritten: it is fetched again.
 """
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from pipelines.errors import FaultError
 from pipelines.warehouse.home import Home
@@ -32,7 +33,7 @@ class UnreachableError(FaultError):
 
 
 def erased_from(url: str) -> str | None:
-    """A digest of the marks of whom was erased from an object store; None where nobody was. Raises
+    """A text that changes whenever persons were erased from an object store; None where nobody was. Raises
     UnreachableError."""
     with telling_unreachable():
         noted = rawstore.ObjectStore(url).note(_ERASED)
@@ -91,18 +92,20 @@ class Mirror:
 
     def push(self, removed: Collection[date] = (), erased: str | None = None) -> None:
         """Put there what is new here, or was changed; remove what was put together, and days that were `removed`.
-        Then note a digest of the marks of whom was `erased`."""
+        Then tell others that something was erased: where `erased`, a digest of the marks of whom, is another one than
+        before, or any object was to be changed."""
         had = self._read()
         before = dict(had)
+        paths = [path for path in rawstore.closed(self._raw).values() if rawstore.received_date(path) not in removed]
+        changes = any(_is_changed(path, had) for path in paths)
         with telling_unreachable():
-            for path in rawstore.closed(self._raw).values():
-                if rawstore.received_date(path) not in removed:
-                    self._push(path, had)
+            for path in paths:
+                self._push(path, had)
             for place in [each for each in had if _day(each) in removed]:
                 self._store.remove(place)
                 del had[place]
-            if erased and self._store.note(_ERASED) != erased.encode():
-                self._store.put_note(_ERASED, erased.encode())
+            if erased and (changes or not (self._store.note(_ERASED) or b"").startswith(erased.encode())):
+                self._store.put_note(_ERASED, f"{erased} {uuid4().hex}".encode())
         if had != before:
             self._write(had)
 
@@ -111,7 +114,7 @@ class Mirror:
         known = had.get(place)
         if known is None:
             stored = self._store.create(place, rawstore.packed(path))  # None: it was shipped, and will be fetched
-        elif known.file != file:
+        elif _is_changed(path, had):
             stored = self._store.replace(Stored(place, known.tag), rawstore.packed(path))
             if stored is None:
                 log.warning("%s was changed by somebody else meanwhile: the next run fetches it again", place)
@@ -144,6 +147,12 @@ class Mirror:
 
 def _is_had(stored: Stored, had: dict[str, _Had]) -> bool:
     return stored.place in had and had[stored.place].tag == stored.tag
+
+
+def _is_changed(path: Path, had: dict[str, _Had]) -> bool:
+    """Whether a file is not any more what this home has had as an object."""
+    known = had.get(rawstore.place_of(path))
+    return known is not None and known.file != _file(path)
 
 
 def _file(path: Path) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """Keep erased persons out of Spark's tables: the raw store is swept before it is loaded, and what was loaded before a
 person was erased is loaded anew.
 
-    landed/erased.json   the marks of erased persons (`kobra forget`) as they were when schema landed was loaded
+    landed/erased.json   of which state of the marks of erased persons (`kobra forget`) schema landed is
 """
 
 import json
@@ -84,6 +84,6 @@ def note(where: Place, known: str | None) -> None:
 
 
 def marks(home: Home) -> str | None:
-    """A digest of the marks of erased persons; None where there are none. Of an object store, the home that erases
-    from it notes them. Raises UnreachableError."""
+    """A digest of the marks of erased persons; None where there are none. Of an object store, what the home that
+    erases from it tells. Raises UnreachableError."""
     return erased_from(home.store) if home.store else sweep_of_raw.digest(home)

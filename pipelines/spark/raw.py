@@ -60,9 +60,8 @@ def _is_among(raw: str, listed: Waiting, taken: Container[Key]) -> bool:
     path = Path(listed.place)
     if rawstore.key(path) in taken or not rawstore.is_compacted(path):
         return rawstore.key(path) in taken
-    return any(
-        rawstore.is_among(file, taken) for _, file in files(raw, [listed])
-    )  # it says of what it was put together
+    # Of what it was put together, it says itself.
+    return any(rawstore.is_among(file, taken) for _, file in files(raw, [listed]))
 
 
 def _unpacked(name: str, size: int) -> int:
