@@ -33,9 +33,9 @@ def build(home: Home, connection: "DuckDBPyConnection", as_of: date | None = Non
     started = datetime.now(UTC)
     known = mappings.read(home.mappings)
     day, holds_until = (as_of, 0.0) if as_of else today(known)
-    fingerprint = sha256(f"{known.fingerprint} {dbt.fingerprint()}".encode()).hexdigest()
+    rules = fingerprint(known)
     state.prepare(connection, day)
-    full = full or state.built_as(connection) != fingerprint
+    full = full or state.built_as(connection) != rules
     if full:
         state.forget_build(connection)  # cut short, it leaves tables of which some are made in another way
     mappings.write(connection, known)
@@ -44,8 +44,13 @@ def build(home: Home, connection: "DuckDBPyConnection", as_of: date | None = Non
     wide.build(connection, None if full else _CHANGED)
     comments.write(connection, manifest)
     (visits,) = connection.execute(f"select count(*) from {'marts.visits' if full else _CHANGED}").fetchone() or (0,)
-    brought = state.settle(connection, fingerprint)
-    return Built(Run(started, day, full, visits, brought, fingerprint), holds_until)
+    brought = state.settle(connection, rules)
+    return Built(Run(started, day, full, visits, brought, rules), holds_until)
+
+
+def fingerprint(known: "Mappings") -> str:
+    """A digest of the rules by which tables are made: mappings, code and libraries."""
+    return sha256(f"{known.fingerprint} {dbt.fingerprint()}".encode()).hexdigest()
 
 
 _CHANGED = "staging.int_changed_visits"

@@ -96,11 +96,11 @@ class Mirror:
         before, or any object was to be changed."""
         had = self._read()
         before = dict(had)
-        paths = [path for path in rawstore.closed(self._raw).values() if rawstore.received_date(path) not in removed]
-        changes = any(_is_changed(path, had) for path in paths)
+        changes = False
         with telling_unreachable():
-            for path in paths:
-                self._push(path, had)
+            for path in rawstore.closed(self._raw).values():
+                if rawstore.received_date(path) not in removed:
+                    changes |= self._push(path, had)
             for place in [each for each in had if _day(each) in removed]:
                 self._store.remove(place)
                 del had[place]
@@ -109,12 +109,14 @@ class Mirror:
         if had != before:
             self._write(had)
 
-    def _push(self, path: Path, had: dict[str, _Had]) -> None:
+    def _push(self, path: Path, had: dict[str, _Had]) -> bool:
+        """Put one segment there; whether its object was to be changed."""
         place, file = rawstore.place_of(path), _file(path)
         known = had.get(place)
+        is_changed = known is not None and known.file != file
         if known is None:
             stored = self._store.create(place, rawstore.packed(path))  # None: it was shipped, and will be fetched
-        elif _is_changed(path, had):
+        elif is_changed:
             stored = self._store.replace(Stored(place, known.tag), rawstore.packed(path))
             if stored is None:
                 log.warning("%s was changed by somebody else meanwhile: the next run fetches it again", place)
@@ -127,6 +129,7 @@ class Mirror:
             for part in rawstore.parts_of(path):
                 if had.pop(gone := rawstore.place_of(path.with_name(part.name)), None):
                     self._store.remove(gone)
+        return is_changed
 
     def missing(self) -> list[str]:
         """Objects that this home has had and that are not in the store any more."""
@@ -147,12 +150,6 @@ class Mirror:
 
 def _is_had(stored: Stored, had: dict[str, _Had]) -> bool:
     return stored.place in had and had[stored.place].tag == stored.tag
-
-
-def _is_changed(path: Path, had: dict[str, _Had]) -> bool:
-    """Whether a file is not any more what this home has had as an object."""
-    known = had.get(rawstore.place_of(path))
-    return known is not None and known.file != _file(path)
 
 
 def _file(path: Path) -> tuple[int, int, int]:

@@ -57,7 +57,6 @@ _LOADS = pa.schema(
 )
 _COUNTS = pa.schema([("load_id", pa.string()), *((name, pa.int64()) for name in Loaded._fields)])
 
-
 _FAILED = (
     "a task that reads segments failed again and again, and nothing of this load counts: --conf spark.log.level=ERROR"
     " shows why. If a delivery ends the process that reads it, `kobra load` on this home finds it and puts it into"
@@ -124,8 +123,6 @@ def _together(waiting: Iterable[Waiting], most: int) -> Iterator[list[Waiting]]:
 def land(spark: "SparkSession", landing: Landing, due: Sequence[Task]) -> Loaded:
     """Write the rows of these tasks, and note that they completed: before that, they count for nobody.
     Raises LandError."""
-    from py4j.protocol import Py4JJavaError  # noqa: PLC0415
-    from pyspark.errors import PySparkException  # noqa: PLC0415
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
 
     def run(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -136,10 +133,8 @@ def land(spark: "SparkSession", landing: Landing, due: Sequence[Task]) -> Loaded
             )
 
     numbers = spark.range(0, len(due), 1, len(due))  # each in a partition of its own
-    try:
+    with _told(_FAILED):
         counts = numbers.mapInArrow(run, from_arrow_schema(_COUNTS)).toArrow()
-    except (PySparkException, Py4JJavaError) as why:
-        raise LandError(_FAILED) from why
     note_completed(landing.place, due)
     return Loaded(*(sum(counts[name].to_pylist()) for name in Loaded._fields))
 
@@ -169,20 +164,21 @@ def completed(spark: "SparkSession", place: Place) -> set[str]:
     """The loads that completed. Raises LandError."""
     if not place.names("landed", LOADS):
         return set()
-    with _telling_damage():
+    with _told(_DAMAGED):
         found = spark.read.parquet(place.of("landed", LOADS)).where("status = 0").select("load_id").toArrow()
     return set(found["load_id"].to_pylist())
 
 
 @contextmanager
-def _telling_damage() -> Iterator[None]:
+def _told(fault: str) -> Iterator[None]:
+    """Raise LandError with this text where Spark fails."""
     from py4j.protocol import Py4JJavaError  # noqa: PLC0415
     from pyspark.errors import PySparkException  # noqa: PLC0415
 
     try:
         yield
     except (PySparkException, Py4JJavaError) as why:
-        raise LandError(_DAMAGED) from why
+        raise LandError(fault) from why
 
 
 def declare(spark: "SparkSession", place: Place, loads: Collection[str]) -> None:
@@ -223,7 +219,7 @@ def _alter(spark: "SparkSession", verb: str, loads: Collection[str]) -> None:
 
 def taken(spark: "SparkSession") -> set[rawstore.Key]:
     """The segments of loads that completed. Raises LandError."""
-    with _telling_damage():
+    with _told(_DAMAGED):
         found = spark.sql("select distinct segment, received_date from landed.segments").toArrow()
     return {rawstore.key_of(row["segment"], row["received_date"]) for row in found.to_pylist()}
 

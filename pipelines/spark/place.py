@@ -12,11 +12,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pipelines.errors import UsageError
+from receiver import rawstore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,11 +82,12 @@ class Place:
         files.create_dir(folder)
         if isinstance(files, LocalFileSystem):
             aside = f"{folder}/.{name}.{uuid4().hex}"  # Spark reads no file whose name begins with a dot
-            with files.open_output_stream(aside) as stream:
+            with Path(aside).open("wb") as stream:
                 yield stream
-            _sync(aside)
-            files.move(aside, path)
-            _sync(folder)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(aside).replace(path)
+            rawstore.sync_folder(Path(folder))
             return
         # An object is there once its stream is closed, even where an error closes it.
         with TemporaryFile() as whole:
@@ -146,15 +149,6 @@ class Place:
         except (OSError, ValueError) as why:
             raise PlaceError(f"{self.url} is no place for tables: name a folder, or a URL as in s3a://…") from why
         return files, path
-
-
-def _sync(path: str) -> None:
-    """Have a file, or the names in a folder, outlive a power cut."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def place(url: str) -> Place:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.build import build, dbt, inputs, mappings
+from pipelines.build import build, inputs, mappings
 from pipelines.load import crash_guard, segments
 from pipelines.load.load import Loaded
 from pipelines.spark import erasure, functions, land, models, raw, small_tables, wide
@@ -59,7 +59,7 @@ def run(home: Home, where: Place, options: Options, as_of: date | None = None) -
         loads, loaded = load(spark, home, where, options)
         published = where.published() or {"run": None, "fingerprint": None, "marks": None}
         _remove_runs(where, but=published["run"])
-        rules = sha256(f"{known.fingerprint} {dbt.fingerprint()}".encode()).hexdigest()
+        rules = build.fingerprint(known)
         fingerprint = _fingerprint(home, rules, day, options, loads)
         if published["fingerprint"] == fingerprint:
             return Ran(loaded, is_built=False)

@@ -24,19 +24,19 @@ _NEEDED = {
     # Names of tables are this run's own: nobody sees what is half done, and no metastore is needed.
     "spark.sql.catalogImplementation": "in-memory",
 }
+_QUIET = "OFF"  # what a task says that fails may quote what was sent
 # Where neither the command line nor spark-submit nor spark-defaults.conf says anything else.
 _DEFAULTS = {
     "spark.app.name": "kobra-visits",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "2g",
+    "spark.log.level": _QUIET,
 }
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}  # nobody else is to connect
-_QUIET = "OFF"  # what a task says that fails may quote what was sent
 _PARTITIONS_PER_CORE = 2
 # Files of visits take a tenth of the memory that their rows take: else Spark holds for small what is not.
 _TIMES_SMALLER = 10
-_DEFAULTS_FILE = "spark-defaults.conf"
 _property = re.compile(r"^[ \t]*(spark\.[^\s=:]+)[\s=:]+(\S*)", re.MULTILINE)
 
 
@@ -81,18 +81,17 @@ def _defaults(told: Mapping[str, str]) -> dict[str, str]:
         return {}
     in_file = _in_file()
     is_local = (told.get("spark.master") or in_file.get("spark.master", "local")).startswith("local")
-    defaults = _DEFAULTS | {"spark.log.level": _QUIET} | (_LOCAL if is_local else {})
+    defaults = _DEFAULTS | (_LOCAL if is_local else {})
     return {name: value for name, value in defaults.items() if name not in in_file}
 
 
 def _in_file() -> dict[str, str]:
     """What spark-defaults.conf tells, where Spark looks for it."""
-    home = os.environ.get("SPARK_HOME")
-    folder = os.environ.get("SPARK_CONF_DIR") or (home and f"{home}/conf")
-    file = Path(folder or "", _DEFAULTS_FILE)
-    if not folder or not file.exists():
-        return {}
-    return dict(_property.findall(file.read_text()))
+    import pyspark  # noqa: PLC0415
+
+    home = os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent
+    file = Path(os.environ.get("SPARK_CONF_DIR") or f"{home}/conf", "spark-defaults.conf")
+    return dict(_property.findall(file.read_text())) if file.exists() else {}
 
 
 def _settle(spark: "SparkSession") -> None:
